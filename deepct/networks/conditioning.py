@@ -1,0 +1,123 @@
+"""How the histogram codes enter CTN's convolutions: as planes that are never built.
+
+e_s and e_t are constant over the picture, and R_t takes few values, in regions. A 3 x 3 convolution over such planes
+has as many different results as there are different 3 x 3 neighbourhoods, so it is computed once for each and spread
+out. That is exact, borders included.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Neighbourhoods(NamedTuple):
+    """The different 3 x 3 neighbourhoods of a map of rows.
+
+    Attributes:
+        rows: (U, 9) int64, the row under each tap, in reading order; -1 beyond the border.
+        places: (B, H, W) int64, which of them each pixel has.
+    """
+
+    rows: Tensor
+    places: Tensor
+
+    @classmethod
+    def of(cls, rows: Tensor) -> "Neighbourhoods":
+        """Find those of (B, H, W) rows of at least 0."""
+        height, width = rows.shape[-2:]
+        padded = F.pad(rows, (1, 1, 1, 1), value=-1)
+        columns, column = _unique_triples([padded[:, top : top + height] for top in range(3)])
+        triples, places = _unique_triples([column[..., left : left + width] for left in range(3)])
+        return cls(columns[triples].transpose(1, 2).flatten(1), places)
+
+
+def _unique_triples(planes: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """The different triples (U, 3) of three planes of integers from -1 on, and which of them each element has."""
+    base = int(torch.stack([plane.max() for plane in planes]).max()) + 2
+    coded, index = ((planes[0] + 1) * base**2 + (planes[1] + 1) * base + planes[2] + 1).unique(return_inverse=True)
+    return torch.stack((coded // base**2, coded // base % base, coded % base), dim=1) - 1, index
+
+
+class RegionMap:
+    """R_t: one of few codes at each pixel.
+
+    Args:
+        table: (R, C) codes.
+        index: (B, H, W) int64, the row of the table at each pixel.
+    """
+
+    def __init__(self, table: Tensor, index: Tensor) -> None:
+        self.table = table
+        self.index = index
+        self._neighbourhoods: dict[tuple[int, int], Neighbourhoods] = {}
+
+    def resized_index(self, size: tuple[int, int]) -> Tensor:
+        """The index at a layer's size: rows are picked (nearest), never blended."""
+        if tuple(self.index.shape[-2:]) == size:
+            return self.index
+        rows, columns = (
+            torch.div(torch.arange(n, device=self.index.device) * full + full // 2, n, rounding_mode="floor")
+            for n, full in zip(size, self.index.shape[-2:], strict=True)
+        )
+        return self.index[:, rows][:, :, columns]
+
+    def convolve(self, weight: Tensor, size: tuple[int, int]) -> Tensor:
+        """Convolve the map's planes (never built) with (O, C, 3, 3) weights: (B, O, h, w), padded with zeros."""
+        if size not in self._neighbourhoods:
+            self._neighbourhoods[size] = Neighbourhoods.of(self.resized_index(size))
+        rows, places = self._neighbourhoods[size]
+        count = len(self.table)
+        taps = torch.where(rows >= 0, rows + count * torch.arange(9, device=rows.device), 9 * count)
+        products = torch.einsum("rc,ocij->ijro", self.table.float(), weight.float()).reshape(9 * count, -1)
+        products = torch.cat((products, products.new_zeros(1, products.shape[1])))
+        return F.embedding(places, F.embedding_bag(taps, products, mode="sum")).permute(0, 3, 1, 2)
+
+
+class Codes(NamedTuple):
+    """The codes of a batch.
+
+    Attributes:
+        constant: (B, C) codes that hold at every pixel: e_s and e_t, or e_s alone beside R_t.
+        regions: R_t, whose map has the padded source's size; None for a global transfer.
+    """
+
+    constant: Tensor
+    regions: RegionMap | None = None
+
+
+class ConditionedConv2d(nn.Module):
+    """A 3 x 3 convolution over features and code planes, without the cost of the planes.
+
+    Args:
+        channels: feature channels.
+        code_channels: channels of all codes, e_s and e_t together.
+        out_channels: output channels.
+    """
+
+    def __init__(self, channels: int, code_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+        self.conv = nn.Conv2d(channels + code_channels, out_channels, 3, padding=1)
+
+    def forward(self, features: Tensor, codes: Codes) -> Tensor:
+        """(B, channels, H, W) features, H and W at least 3, to (B, out_channels, H, W)."""
+        height, width = features.shape[-2:]
+        constant = codes.constant.shape[1]
+        rest = self.conv.in_channels - self.channels - constant
+        w_features, w_constant, w_regions = self.conv.weight.split((self.channels, constant, rest), dim=1)
+        out = F.conv2d(features, w_features, self.conv.bias, padding=1)
+        # A constant plane has nine neighbourhoods: four corners, four borders and the inside, all on a 3 x 3 tile.
+        tile = F.conv2d(codes.constant[:, :, None, None].expand(-1, -1, 3, 3), w_constant, padding=1)
+        out = out + _spread(tile, height, width)
+        if codes.regions is not None:
+            with torch.autocast(features.device.type, enabled=False):
+                out = out + codes.regions.convolve(w_regions, (height, width)).to(out.dtype)
+        return out
+
+
+def _spread(tile: Tensor, height: int, width: int) -> Tensor:
+    """Repeat the middle row and column of a (B, C, 3, 3) tile until it measures height x width."""
+    rows = torch.cat((tile[:, :, :1], tile[:, :, 1:2].expand(-1, -1, height - 2, -1), tile[:, :, 2:]), dim=2)
+    return torch.cat((rows[..., :1], rows[..., 1:2].expand(-1, -1, -1, width - 2), rows[..., 2:]), dim=3)

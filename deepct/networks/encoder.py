@@ -1,0 +1,46 @@
+"""HEN, the histogram encoding network."""
+
+from torch import Tensor, nn
+
+AB_BINS = 64
+"""Bins along a and along b: HEN's seven strided and padded convolutions take exactly 64 x 64 to 1 x 1."""
+
+
+class HistogramEncoder(nn.Module):
+    """Encode a histogram stack as a vector (Lee et al. 2020, section 3.1; the report, section 3.1).
+
+    Seven 4 x 4 convolutions with padding 1 (64 -> 32 -> 16 -> 8 -> 4 by stride 2, then -> 3 -> 2 -> 1), one 1 x 1, each
+    followed by LeakyReLU(0.1), then a linear layer. One encoder serves source, reference and every semantic histogram.
+
+    Args:
+        l_bins: lightness bins; a stack has 1 + l_bins planes.
+        width: channels of the convolutions.
+        code_size: length of the vector.
+        ab_bins: bins along a and along b; 64 is the only size that the convolutions reduce to one element.
+
+    Raises:
+        ValueError: ``ab_bins`` is not 64.
+    """
+
+    def __init__(self, l_bins: int = 8, width: int = 128, code_size: int = 64, ab_bins: int = AB_BINS) -> None:
+        super().__init__()
+        if ab_bins != AB_BINS:
+            raise ValueError(
+                f"HEN needs {AB_BINS} ab bins, got {ab_bins}: its convolutions take a {AB_BINS} x {AB_BINS} histogram "
+                "to 1 x 1 and no other size"
+            )
+        layers: list[nn.Module] = []
+        channels = 1 + l_bins
+        for stride in (2, 2, 2, 2, 1, 1, 1):
+            layers += [nn.Conv2d(channels, width, 4, stride, padding=1), nn.LeakyReLU(0.1)]
+            channels = width
+        layers += [nn.Conv2d(width, code_size, 1), nn.LeakyReLU(0.1)]
+        self.convolutions = nn.Sequential(*layers)
+        self.linear = nn.Linear(code_size, code_size)
+        for layer in layers:
+            if isinstance(layer, nn.Conv2d):  # torch's default init would shrink a histogram to nothing in 8 layers
+                nn.init.kaiming_normal_(layer.weight, a=0.1)
+
+    def forward(self, histograms: Tensor) -> Tensor:
+        """(N, 1 + l_bins, 64, 64) histogram stacks to (N, code_size) codes; N may be 0."""
+        return self.linear(self.convolutions(histograms).flatten(1))

@@ -1,0 +1,172 @@
+"""CTN, the colour transfer network: a U-Net that the histogram codes steer, and a refinement at full resolution."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from deepct.networks.backbones import STRIDES, TorchvisionEncoder, UNetEncoder
+from deepct.networks.conditioning import Codes, ConditionedConv2d
+from deepct.output import TransferOutput, resize_to
+
+
+class DecoderLayer(nn.Module):
+    """One layer of the decoder: previous features, the skip, and the codes, through three 3 x 3 convolutions.
+
+    Instance normalisation takes away whatever is constant over the picture, and e_s and e_t are just that. So the first
+    two convolutions are normalised, and the codes join at the third, whose output keeps its own level and can say
+    which colours the picture has.
+
+    Args:
+        previous: channels of the layer below.
+        skip: channels of the encoder's map at this stride.
+        codes: channels of e_s and e_t together.
+        width: output channels.
+    """
+
+    def __init__(self, previous: int, skip: int, codes: int, width: int) -> None:
+        super().__init__()
+        self.fuse = nn.Sequential(
+            nn.Conv2d(previous + skip, width, 3, padding=1, bias=False),
+            nn.InstanceNorm2d(width),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3, padding=1, bias=False),
+            nn.InstanceNorm2d(width),
+            nn.ReLU(),
+        )
+        self.steer = ConditionedConv2d(width, codes, width)
+
+    def forward(self, previous: Tensor, skip: Tensor, codes: Codes) -> Tensor:
+        """Features at half the size and the skip, to (B, width, H, W) at the skip's size."""
+        up = F.interpolate(previous, size=skip.shape[-2:], mode="nearest")
+        return F.relu(self.steer(self.fuse(torch.cat((up, skip), dim=1)), codes))
+
+
+class ResidualBlock(nn.Module):
+    """Four steered convolutions beside a shortcut; each sees (features, e_s, e_t)."""
+
+    def __init__(self, width: int, codes: int) -> None:
+        super().__init__()
+        self.steps = nn.ModuleList(ConditionedConv2d(width, codes, width) for _ in range(4))
+
+    def forward(self, features: Tensor, codes: Codes) -> Tensor:
+        """(B, width, H, W) to the same shape."""
+        x = features
+        for step in self.steps[:-1]:
+            x = F.relu(step(x, codes))
+        return F.relu(features + self.steps[-1](x, codes))
+
+
+class Refinement(nn.Module):
+    """Three residual blocks and four convolutions to the picture, all at full resolution.
+
+    Args:
+        previous: channels of the decoder's last layer.
+        codes: channels of e_s and e_t together.
+        width: channels within.
+    """
+
+    def __init__(self, previous: int, codes: int, width: int) -> None:
+        super().__init__()
+        self.enter = nn.Conv2d(previous, width, 1) if previous != width else nn.Identity()
+        self.blocks = nn.ModuleList(ResidualBlock(width, codes) for _ in range(3))
+        self.steer = ConditionedConv2d(width, codes, width)
+        self.leave = nn.Sequential(
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(width, 3, 3, padding=1),
+        )
+
+    def forward(self, features: Tensor, codes: Codes) -> Tensor:
+        """(B, previous, H, W) to a (B, 3, H, W) picture in normalised Lab."""
+        x = self.enter(features)
+        for block in self.blocks:
+            x = block(x, codes)
+        return self.leave(self.steer(x, codes))
+
+
+def image_head(width: int) -> nn.Sequential:
+    """A decoder layer's picture: 3 x 3 convolution, ReLU, 3 x 3 convolution to normalised Lab."""
+    return nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, 3, 3, padding=1))
+
+
+class ColorTransferUNet(nn.Module):
+    """Encoder, five decoder layers with a picture each, and the refinement (Lee et al. 2020; the report, Figure 2).
+
+    Args:
+        encoder: maps at the six strides.
+        decoder_widths: channels of the five layers, coarse to fine.
+        refinement_width: channels of the refinement.
+        codes: channels of e_s and e_t together.
+        scales: build the decoder layers' pictures. Only the multi-scale loss reads them.
+        padding: pixels added on every side, by repeating the border, and cropped again; 0 or a multiple of 32.
+        residual: every picture is the source, resized, plus what the network gives.
+    """
+
+    def __init__(
+        self,
+        encoder: UNetEncoder | TorchvisionEncoder,
+        decoder_widths: Sequence[int],
+        refinement_width: int,
+        codes: int,
+        scales: bool,
+        padding: int,
+        residual: bool,
+    ) -> None:
+        super().__init__()
+        strides = STRIDES[-2::-1]
+        if len(decoder_widths) != len(strides):
+            raise ValueError(f"the decoder has {len(strides)} layers, got widths {list(decoder_widths)}")
+        if padding < 0 or padding % STRIDES[-1]:
+            raise ValueError(f"padding must be 0 or a multiple of {STRIDES[-1]} px, got {padding}")
+        self.padding = padding
+        self.residual = residual
+        self.encoder = encoder
+        self.layers = nn.ModuleList()
+        previous = encoder.channels[-1]
+        for skip, width in zip(encoder.channels[-2::-1], decoder_widths, strict=True):
+            self.layers.append(DecoderLayer(previous, skip, codes, width))
+            previous = width
+        self.heads = nn.ModuleList(image_head(width) for width in decoder_widths) if scales else None
+        self.refinement = Refinement(previous, codes, refinement_width)
+
+    def pad(self, planes: Tensor) -> Tensor:
+        """Repeat the borders of (B, C, H, W): ``padding`` on each side, then up to a multiple of 32, 64 at least."""
+        unit = STRIDES[-1]
+
+        def beyond(side: int) -> int:
+            full = side + 2 * self.padding
+            return max(2 * unit, full + -full % unit) - side - self.padding
+
+        height, width = planes.shape[-2:]
+        return F.pad(planes, (self.padding, beyond(width), self.padding, beyond(height)), mode="replicate")
+
+    def forward(self, source: Tensor, codes: Codes, scales: bool = True) -> TransferOutput:
+        """Recolour a batch.
+
+        Args:
+            source: (B, 3, H, W) normalised Lab, at least 1 x 1.
+            codes: the histogram codes; R_t's map has the *padded* source's size.
+            scales: compute the decoder layers' pictures, where the network has them.
+
+        Returns:
+            The picture at the source's size; the layers' pictures at ceil(size / stride), coarse to fine.
+        """
+        *skips, x = self.encoder(self.pad(source))
+        pictures = []
+        for i, (layer, skip) in enumerate(zip(self.layers, reversed(skips), strict=True)):
+            x = layer(x, skip, codes)
+            if scales and self.heads is not None:
+                pictures.append(self._picture(self.heads[i](x), source, STRIDES[-2 - i]))
+        return TransferOutput(self._picture(self.refinement(x, codes), source, 1), tuple(pictures))
+
+    def _picture(self, planes: Tensor, source: Tensor, stride: int) -> Tensor:
+        """Crop the padding away and, where the network is residual, add the source."""
+        start = self.padding // stride
+        height, width = (-(-side // stride) for side in source.shape[-2:])
+        cropped = planes[..., start : start + height, start : start + width]
+        return cropped + resize_to(source, (height, width)) if self.residual else cropped
