@@ -1,0 +1,122 @@
+"""The LightningDataModule of training, validation and test."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning as L
+import torch
+from torch.utils.data import DataLoader
+
+from deepct.data.augment import TransferBatch, prepare_batch
+from deepct.data.dataset import PairDataset, collate
+from deepct.data.pairs import Scene, check_scenes, fivek_scenes, make_pairs, photo_scenes, split_scenes
+from deepct.data.samples import build_samples
+from deepct.errors import DataError
+
+
+class PairDataModule(L.LightningDataModule):
+    """Augmented pairs of photos.
+
+    Args:
+        layout: ``fivek`` (folders raw, a to e, and label maps), ``photos`` (any folder of photos; pairs are made by
+            retouching), or ``samples`` (the embedded photos).
+        root: the data set's folder; ``samples`` builds its own where none is given.
+        masks: folder of label maps within root (or an absolute path), used where it exists; null for none.
+        batch_size: pairs a step, on each device.
+        size: side of the crop, px.
+        resize: length of the shorter side before cropping, px.
+        label_share: share of the training samples that keep their label map.
+        val_fraction: share of the scenes kept for validation.
+        test_fraction: share of the scenes kept for the test.
+        num_workers: processes that read photos.
+        seed: of the split.
+    """
+
+    def __init__(
+        self,
+        layout: Literal["fivek", "photos", "samples"] = "fivek",
+        root: str | None = None,
+        masks: str | None = "masks",
+        batch_size: int = 8,
+        size: int = 256,
+        resize: int = 286,
+        label_share: float = 0.5,
+        val_fraction: float = 0.05,
+        test_fraction: float = 0.05,
+        num_workers: int = 4,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.layout = layout
+        self.root = root
+        self.masks = masks
+        self.batch_size = batch_size
+        self.size = size
+        self.resize = resize
+        self.label_share = label_share
+        self.val_fraction = val_fraction
+        self.test_fraction = test_fraction
+        self.num_workers = num_workers
+        self.seed = seed
+        self.datasets: dict[str, PairDataset] = {}
+
+    def prepare_data(self) -> None:
+        """Build the embedded photos, where they are asked for."""
+        if self.layout == "samples":
+            build_samples(self.root)
+
+    def setup(self, stage: str) -> None:
+        """Find the scenes, check them and split them.
+
+        Raises:
+            DataError: the folder is not what the layout needs, or a split that this stage needs is empty.
+        """
+        if not self.datasets:
+            scenes = check_scenes(self._find())
+            splits = split_scenes(scenes, self.val_fraction, self.test_fraction, self.seed)
+            for name, split in zip(("train", "val", "test"), splits, strict=True):
+                self.datasets[name] = PairDataset(
+                    make_pairs(split), self.size, self.resize, name == "train", self.label_share
+                )
+        for name in {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}.get(stage, ()):
+            if not len(self.datasets[name]):
+                sizes = ", ".join(f"{key} {len(value)}" for key, value in self.datasets.items())
+                raise DataError(
+                    f"{self.root}: no pairs for {name} (pairs: {sizes}); give more photos, or change "
+                    "--data.val_fraction and --data.test_fraction"
+                )
+
+    def _find(self) -> list[Scene]:
+        if self.layout == "samples":
+            return fivek_scenes(build_samples(self.root), self.masks)
+        if self.root is None:
+            raise DataError(f"the layout {self.layout} needs --data.root, the folder of the photos")
+        return (fivek_scenes if self.layout == "fivek" else photo_scenes)(Path(self.root), self.masks)
+
+    def on_after_batch_transfer(self, batch: dict[str, Any] | None, dataloader_idx: int) -> TransferBatch | None:
+        """Augment and convert on the device; see :func:`deepct.data.augment.prepare_batch`."""
+        return None if batch is None else prepare_batch(batch)
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Shuffled; the last, smaller batch of an epoch is left out unless it is the only one."""
+        return self._loader("train", shuffle=True, drop_last=len(self.datasets["train"]) >= self.batch_size)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """Every validation pair once, in order."""
+        return self._loader("val")
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """Every test pair once, in order."""
+        return self._loader("test")
+
+    def _loader(self, split: str, shuffle: bool = False, drop_last: bool = False) -> DataLoader[Any]:
+        return DataLoader(
+            self.datasets[split],
+            self.batch_size,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            collate_fn=collate,
+            pin_memory=torch.cuda.is_available(),
+            shuffle=shuffle,
+            drop_last=drop_last,
+        )

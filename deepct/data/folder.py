@@ -1,0 +1,187 @@
+"""The LightningDataModule of prediction: every photo of a folder with its reference."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import lightning as L
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from deepct.data.dataset import resize_labels
+from deepct.data.image import list_photos, read_photo
+from deepct.data.masks import check_aspect, find_mask, read_mask
+from deepct.errors import DataError, ImageError
+
+Pairing = Literal["auto", "stem", "all"]
+
+
+class Job(NamedTuple):
+    """One picture to make: a source and its reference."""
+
+    source: Path
+    reference: Path
+
+
+class PhotoPair(NamedTuple):
+    """One job, read.
+
+    Attributes:
+        job: the files.
+        source: (1, 3, H, W) uint8 sRGB, upright, full size; empty where the job failed.
+        reference: (1, 3, H', W') uint8 sRGB.
+        source_labels: (1, H, W) uint8, or None for a global transfer.
+        reference_labels: (1, H', W') uint8, or None.
+        error: why the job cannot be done; empty where it can.
+    """
+
+    job: Job
+    source: Tensor
+    reference: Tensor
+    source_labels: Tensor | None = None
+    reference_labels: Tensor | None = None
+    error: str = ""
+
+
+class Prediction(NamedTuple):
+    """What became of a job.
+
+    Attributes:
+        job: the files.
+        image: (3, H, W) uint8 sRGB of the source's size, or None.
+        error: why there is no image.
+    """
+
+    job: Job
+    image: Tensor | None
+    error: str
+
+
+def pair_photos(sources: Sequence[Path], references: Sequence[Path], pairing: Pairing) -> list[Job]:
+    """Decide which reference each source takes.
+
+    Args:
+        sources: photos to recolour.
+        references: photos to take colours from.
+        pairing: ``stem``: the reference of equal stem; ``all``: every combination; ``auto``: by stem where each source
+            has its reference, else every combination.
+
+    Raises:
+        DataError: ``stem`` was asked for and a source has no reference of its stem.
+    """
+    by_stem = {path.stem: path for path in references}
+    lonely = [path for path in sources if path.stem not in by_stem]
+    if pairing == "stem" and lonely:
+        raise DataError(
+            f"{len(lonely)} of {len(sources)} sources have no reference of equal stem, {lonely[0].name} for one; "
+            "rename them, or use --data.pairing all"
+        )
+    if pairing == "all" or lonely:
+        return [Job(source, reference) for source in sources for reference in references]
+    return [Job(source, by_stem[source.stem]) for source in sources]
+
+
+class PhotoPairs(Dataset[PhotoPair]):
+    """The jobs, read one by one; a file that cannot be read fails its own jobs alone.
+
+    Args:
+        jobs: what to do.
+        source_masks: folder of the sources' label maps, by stem.
+        reference_masks: folder of the references' label maps, by stem.
+    """
+
+    def __init__(self, jobs: Sequence[Job], source_masks: Path | None = None, reference_masks: Path | None = None):
+        self.jobs = jobs
+        self.source_masks = source_masks
+        self.reference_masks = reference_masks
+
+    def __len__(self) -> int:
+        return len(self.jobs)
+
+    def __getitem__(self, index: int) -> PhotoPair:
+        job = self.jobs[index]
+        try:
+            source, source_labels = _read(job.source, self.source_masks)
+            reference, reference_labels = _read_reference(job.reference, self.reference_masks)
+        except ImageError as error:
+            nothing = torch.empty(0, dtype=torch.uint8)
+            return PhotoPair(job, nothing, nothing, error=str(error))
+        if source_labels is None or reference_labels is None:
+            source_labels = reference_labels = None
+        return PhotoPair(job, source, reference, source_labels, reference_labels)
+
+
+def _read(photo: Path, masks: Path | None) -> tuple[Tensor, Tensor | None]:
+    pixels = read_photo(photo)
+    mask = find_mask(masks, photo.stem) if masks is not None else None
+    labels = None
+    if mask is not None:
+        labels = read_mask(mask)
+        check_aspect(mask, labels.shape, photo, pixels.shape[:2])
+        labels = resize_labels(labels, pixels.shape[:2])
+    return _batch_of_one(pixels.transpose(2, 0, 1)), None if labels is None else _batch_of_one(labels)
+
+
+_read_reference = lru_cache(maxsize=2)(_read)
+"""One reference commonly serves a whole folder: keep the last ones decoded."""
+
+
+def _batch_of_one(pixels: NDArray[np.uint8]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(pixels)).unsqueeze(0)
+
+
+class FolderDataModule(L.LightningDataModule):
+    """Photos to recolour, and the photos whose colours they take.
+
+    Args:
+        source: a photo, or a folder of photos.
+        reference: a photo, or a folder of photos.
+        source_masks: folder of label maps of the sources, by stem; semantic transfer needs both.
+        reference_masks: folder of label maps of the references, by stem.
+        pairing: which references a source takes, see :func:`pair_photos`.
+        num_workers: processes that read photos.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        reference: str,
+        source_masks: str | None = None,
+        reference_masks: str | None = None,
+        pairing: Pairing = "auto",
+        num_workers: int = 1,
+    ) -> None:
+        super().__init__()
+        self.source = source
+        self.reference = reference
+        self.source_masks = source_masks
+        self.reference_masks = reference_masks
+        self.pairing = pairing
+        self.num_workers = num_workers
+        self.jobs: list[Job] = []
+
+    def setup(self, stage: str) -> None:
+        """List the jobs.
+
+        Raises:
+            DataError: a folder is missing or empty, one mask folder came without the other, or the pairing fails.
+        """
+        if (self.source_masks is None) != (self.reference_masks is None):
+            raise DataError("semantic transfer needs --data.source_masks and --data.reference_masks; give both or none")
+        for folder in (self.source_masks, self.reference_masks):
+            if folder is not None and not Path(folder).is_dir():
+                raise DataError(f"{folder}: there is no such folder of label maps")
+        self.jobs = pair_photos(_photos(self.source), _photos(self.reference), self.pairing)
+
+    def predict_dataloader(self) -> DataLoader[PhotoPair]:
+        """One job at a time: photos have sizes of their own."""
+        masks = (Path(folder) if folder is not None else None for folder in (self.source_masks, self.reference_masks))
+        return DataLoader(PhotoPairs(self.jobs, *masks), batch_size=None, num_workers=self.num_workers)
+
+
+def _photos(path: str) -> list[Path]:
+    return [Path(path)] if Path(path).is_file() else list_photos(path)

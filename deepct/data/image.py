@@ -1,0 +1,139 @@
+"""Reading photos: whatever a camera or an editor wrote, as upright 8-bit sRGB."""
+
+import io
+import logging
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, ImageOps
+
+from deepct.errors import DataError, ImageError
+
+PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff"})
+_EXIF_ORIENTATION = 0x0112
+_TURNED = frozenset({5, 6, 7, 8})  # EXIF orientations that swap width and height
+_log = logging.getLogger(__name__)
+
+
+def list_photos(folder: str | Path) -> list[Path]:
+    """The photos directly in a folder, by name; hidden files are passed over.
+
+    Raises:
+        DataError: there is no such folder, or no photo in it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(f"{folder}: there is no such folder; give a folder that holds photos")
+    photos = sorted(p for p in folder.iterdir() if p.suffix.lower() in PHOTO_SUFFIXES and not p.name.startswith("."))
+    if not photos:
+        kinds = ", ".join(sorted(suffix[1:] for suffix in PHOTO_SUFFIXES))
+        raise DataError(f"{folder}: no photo found among {sum(1 for _ in folder.iterdir())} entries; expected {kinds}")
+    return photos
+
+
+def photo_size(path: str | Path) -> tuple[int, int]:
+    """Height and width of the upright photo, in px, from the file's header alone.
+
+    Raises:
+        ImageError: the header cannot be read.
+    """
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            turned = image.getexif().get(_EXIF_ORIENTATION) in _TURNED
+    except Exception as error:  # decoders raise nearly anything on broken files
+        raise _unreadable(path, error) from error
+    return (width, height) if turned else (height, width)
+
+
+def read_photo(path: str | Path, reduce: int = 1) -> NDArray[np.uint8]:
+    """Read a JPEG, PNG, WebP or TIFF photo of 8 or 16 bits a channel.
+
+    The EXIF orientation is applied, an embedded ICC profile is converted to sRGB, grey becomes RGB, and transparency
+    is dropped.
+
+    Args:
+        path: the file.
+        reduce: 1, 2, 4 or 8: a JPEG may be decoded at this fraction of its size, which is much faster. Other formats
+            come at full size.
+
+    Returns:
+        (H, W, 3) uint8 sRGB.
+
+    Raises:
+        ImageError: the file is no photo that can be read; the message names it.
+    """
+    try:
+        with Image.open(path) as image:
+            if reduce > 1:
+                image.draft(None, (max(1, image.width // reduce), max(1, image.height // reduce)))
+            profile = image.info.get("icc_profile")
+            orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+            pixels = _read_deep(path) if _is_deep(image) else image
+            rgb = _to_srgb(pixels, profile, path)
+    except ImageError:
+        raise
+    except Exception as error:  # decoders raise nearly anything on broken files
+        raise _unreadable(path, error) from error
+    rgb.getexif()[_EXIF_ORIENTATION] = orientation
+    return np.asarray(ImageOps.exif_transpose(rgb))
+
+
+def _unreadable(path: str | Path, error: Exception) -> ImageError:
+    reason = str(error).replace(str(path), "").strip(" :'\"") or type(error).__name__
+    return ImageError(f"{path}: cannot be read as a photo ({reason}); open and save it again, or take it away")
+
+
+def _is_deep(image: Image.Image) -> bool:
+    """More than 8 bits a channel, which Pillow would cut rather than round."""
+    if image.mode in ("F", "I"):
+        raise ValueError("32 bits a channel; save it with 8 or 16")
+    return image.mode.startswith("I;16") or any(";16" in str(tile) for tile in getattr(image, "tile", ()))
+
+
+def _read_deep(path: str | Path) -> Image.Image:
+    """Read 16 bits a channel and round to 8."""
+    import cv2  # imported here: 8-bit photos need it not
+
+    pixels: Any = cv2.imdecode(np.fromfile(path, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise ValueError("16 bits a channel in a form that OpenCV cannot decode")
+    if pixels.dtype == np.uint16:
+        pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    if pixels.ndim == 3:
+        pixels = pixels[..., 2::-1]
+    return Image.fromarray(np.ascontiguousarray(pixels))
+
+
+def _to_srgb(image: Image.Image, profile: bytes | None, path: str | Path) -> Image.Image:
+    if profile:
+        if image.mode not in ("RGB", "L", "CMYK"):
+            image = image.convert("RGB")
+        try:
+            transform = _srgb_transform(profile, image.mode)
+            if transform is not None:
+                converted = ImageCms.applyTransform(image, transform)
+                assert converted is not None  # only an in-place transform returns None
+                return converted
+        except (ImageCms.PyCMSError, OSError, ValueError) as error:
+            _log.warning("%s: its ICC profile is broken (%s); taken as sRGB", path, error)
+    return image.convert("RGB")
+
+
+@lru_cache(maxsize=16)
+def _srgb_transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """The transform from an embedded profile, or None where the profile is sRGB already."""
+    source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+    if mode == "RGB" and ImageCms.getProfileDescription(source).startswith("sRGB"):
+        return None
+    return ImageCms.buildTransform(
+        source,
+        ImageCms.createProfile("sRGB"),
+        mode,
+        "RGB",
+        ImageCms.Intent.RELATIVE_COLORIMETRIC,
+        ImageCms.Flags.BLACKPOINTCOMPENSATION,
+    )

@@ -1,0 +1,106 @@
+"""Reading label maps: palette or grey PNG, NumPy files, and the pickled arrays that the report's authors published."""
+
+import io
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from deepct.errors import ImageError
+from deepct.histogram import UNLABELLED
+
+NUM_CLASSES = 150
+"""Classes of ADE20K, labelled 0 to 149."""
+
+MASK_SUFFIXES = (".png", ".npy")
+ASPECT_TOLERANCE = 0.03
+"""By how much the aspect ratios of a label map and its photo may differ: small maps are rounded to whole pixels."""
+
+_NPY_MAGIC = b"\x93NUMPY"
+
+
+def find_mask(folder: str | Path, stem: str) -> Path | None:
+    """The label map of the photo with this stem, if the folder has one."""
+    candidates = (Path(folder) / f"{stem}{suffix}" for suffix in MASK_SUFFIXES)
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def read_mask(path: str | Path) -> NDArray[np.uint8]:
+    """Read a label map.
+
+    Returns:
+        (H, W) uint8: 0 to 149, or 255 where there is no label.
+
+    Raises:
+        ImageError: unreadable, not one plane of integers, or a label out of range; the message names the file.
+    """
+    try:
+        labels = _read_npy(path) if str(path).endswith(".npy") else _read_png(path)
+    except Exception as error:  # decoders raise nearly anything on broken files
+        raise ImageError(
+            f"{path}: cannot be read as a label map ({str(error) or type(error).__name__}); expected a palette or grey "
+            "PNG, or a NumPy file, with one label for each pixel"
+        ) from error
+    if labels.ndim != 2 or labels.dtype.kind not in "iub":
+        raise ImageError(f"{path}: a label map is one plane of integers, this is {labels.dtype} {labels.shape}")
+    wrong = labels[((labels < 0) | (labels >= NUM_CLASSES)) & (labels != UNLABELLED)]
+    if wrong.size:
+        raise ImageError(
+            f"{path}: label {int(wrong[0])} is out of range ({wrong.size} pixels); expected 0 to {NUM_CLASSES - 1}, "
+            f"or {UNLABELLED} for none. Files of ADE20K itself count from 1: subtract 1"
+        )
+    return labels.astype(np.uint8)
+
+
+def check_aspect(mask: Path, mask_size: tuple[int, ...], photo: Path, photo_size: tuple[int, ...]) -> None:
+    """Check that a label map can be laid over its photo; both sizes are (height, width).
+
+    Raises:
+        ImageError: their aspect ratios differ; the message names both files.
+    """
+    (height, width), (photo_height, photo_width) = mask_size, photo_size
+    if abs(photo_width * height / (photo_height * width) - 1) > ASPECT_TOLERANCE:
+        raise ImageError(
+            f"{mask} has {width} x {height} px and its photo {photo} has {photo_width} x {photo_height} px; a label "
+            "map may be smaller but needs the same aspect ratio"
+        )
+
+
+def _read_png(path: str | Path) -> NDArray[Any]:
+    with Image.open(path) as image:
+        if image.mode not in ("P", "L", "1", "I", "I;16"):
+            raise ValueError(f"it holds colours ({image.mode}), not labels")
+        return np.asarray(image)
+
+
+def _read_npy(path: str | Path) -> NDArray[Any]:
+    data = Path(path).read_bytes()
+    if data.startswith(_NPY_MAGIC):
+        return np.load(io.BytesIO(data), allow_pickle=False)
+    array = _ArrayUnpickler(io.BytesIO(data)).load()
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"it holds a {type(array).__name__}, not an array")
+    return array
+
+
+def _latin1(text: str, encoding: str) -> bytes:
+    """What a pickled array asks of codecs.encode, and nothing more."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"encoding {encoding!r} is not allowed in a label map")
+    return text.encode("latin1")
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Admits NumPy's array constructors and nothing else, so that a label map cannot run code."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("_codecs", "encode"):
+            return _latin1
+        if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "_reconstruct":
+            return np._core.multiarray._reconstruct  # type: ignore[attr-defined]
+        if module == "numpy" and name in ("ndarray", "dtype"):
+            return getattr(np, name)
+        raise pickle.UnpicklingError(f"{module}.{name} is not allowed in a label map")

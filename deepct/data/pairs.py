@@ -1,0 +1,207 @@
+"""Which photos make a pair: the layouts on disk, their checks, and the split by scene."""
+
+import logging
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from deepct.data.image import list_photos, photo_size
+from deepct.data.masks import check_aspect, find_mask, read_mask
+from deepct.errors import DataError, ImageError
+
+SOURCE = "raw"
+LOOKS = ("a", "b", "c", "d", "e")
+"""FiveK's experts. In a plain folder of photos the looks are retouches made on the fly, equally many."""
+
+SIZE_TOLERANCE = 0.03
+"""By how much the sizes of one scene's versions may differ: FiveK's experts and raw photos do by up to 2 %."""
+
+_SHOWN = 5  # problems spelled out in one error
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One photo in all its versions.
+
+    Attributes:
+        name: the stem of its files.
+        source: the unretouched photo.
+        looks: the retouched versions; None for a look to be made on the fly.
+        mask: its label map, if there is one.
+    """
+
+    name: str
+    source: Path
+    looks: dict[str, Path | None]
+    mask: Path | None
+
+    @property
+    def photos(self) -> list[Path]:
+        """Every photo on disk."""
+        return [self.source, *(path for path in self.looks.values() if path is not None)]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One pair to learn from: ``retouch`` (source to look) or ``identical`` (a look, shifted, to itself)."""
+
+    scene: Scene
+    look: str
+    kind: Literal["retouch", "identical"]
+
+    @property
+    def name(self) -> str:
+        """Unique within a data set."""
+        return f"{self.scene.name}/{self.kind}/{self.look}"
+
+
+def fivek_scenes(root: str | Path, masks: str | Path | None) -> list[Scene]:
+    """Scenes of a folder in FiveK's layout: ``raw``, ``a`` to ``e``, files of equal stem.
+
+    Raises:
+        DataError: a folder is missing or empty, or a photo of ``raw`` has no version by some expert.
+    """
+    root = _existing(root)
+    folders = (SOURCE, *LOOKS)
+    missing = [name for name in folders if not (root / name).is_dir()]
+    if missing:
+        found = ", ".join(sorted(p.name for p in root.iterdir())[:12]) or "nothing"
+        raise DataError(
+            f"{root}: no folder {', '.join(missing)}; found {found}. The layout fivek needs {', '.join(folders)} with "
+            "equal file names; for a plain folder of photos use --data.layout photos"
+        )
+    versions = {name: _by_stem(root / name) for name in folders}
+    problems = [
+        f"{root / look}: no version of {path.name}, which {root / SOURCE} holds"
+        for stem, path in versions[SOURCE].items()
+        for look in LOOKS
+        if stem not in versions[look]
+    ]
+    _raise(problems, "add the missing files, or take the photo out of raw")
+    folder = _mask_folder(root, masks)
+    return [
+        Scene(stem, path, {look: versions[look][stem] for look in LOOKS}, folder and find_mask(folder, stem))
+        for stem, path in versions[SOURCE].items()
+    ]
+
+
+def photo_scenes(root: str | Path, masks: str | Path | None) -> list[Scene]:
+    """Scenes of a plain folder of photos, whose looks are made on the fly.
+
+    Raises:
+        DataError: the folder is missing or holds no photo.
+    """
+    root = _existing(root)
+    folder = _mask_folder(root, masks)
+    return [
+        Scene(stem, path, dict.fromkeys(LOOKS), folder and find_mask(folder, stem))
+        for stem, path in _by_stem(root).items()
+    ]
+
+
+def check_scenes(scenes: Sequence[Scene]) -> list[Scene]:
+    """Read every photo's header and every label map, before training starts.
+
+    Returns:
+        The scenes whose files can all be read; the others are left out with a warning that names the file.
+
+    Raises:
+        DataError: versions of one scene differ too much in size, a label map has another aspect ratio or labels out of
+            range, or nothing is left.
+    """
+    with ThreadPoolExecutor() as pool:
+        checked = list(pool.map(_check_scene, scenes))
+    good = [scene for scene, problem in zip(scenes, checked, strict=True) if problem is None]
+    for problem in checked:
+        if isinstance(problem, ImageError):
+            _log.warning("left out: %s", problem)
+    _raise([str(p) for p in checked if isinstance(p, DataError)], "mend these files, or take the scenes away")
+    if not good:
+        raise DataError(f"none of the {len(scenes)} scenes can be read, the first because of {checked[0]}")
+    unlabelled = sum(scene.mask is None for scene in good)
+    if 0 < unlabelled < len(good):
+        _log.warning("%d of %d scenes have no label map; they transfer globally", unlabelled, len(good))
+    return good
+
+
+def split_scenes(
+    scenes: Sequence[Scene], val_fraction: float, test_fraction: float, seed: int
+) -> tuple[list[Scene], list[Scene], list[Scene]]:
+    """Split into training, validation and test scenes: disjoint, and the same for one seed in every process.
+
+    A fraction above 0 gives at least one scene.
+
+    Raises:
+        DataError: the fractions are negative or exceed 1 together.
+    """
+    if min(val_fraction, test_fraction) < 0 or val_fraction + test_fraction > 1:
+        raise DataError(
+            f"val_fraction {val_fraction} and test_fraction {test_fraction} must not be negative nor exceed 1 together"
+        )
+    shuffled = sorted(scenes, key=lambda scene: scene.name)
+    np.random.default_rng(seed).shuffle(shuffled)
+    val, test = (max(1, round(f * len(scenes))) if f > 0 else 0 for f in (val_fraction, test_fraction))
+    return shuffled[val + test :], shuffled[:val], shuffled[val : val + test]
+
+
+def make_pairs(scenes: Iterable[Scene]) -> list[Pair]:
+    """Every pair of every scene: each look once as a retouch pair and once as an identical pair."""
+    kinds: tuple[Literal["retouch", "identical"], ...] = ("retouch", "identical")
+    return [Pair(scene, look, kind) for scene in scenes for look in scene.looks for kind in kinds]
+
+
+def _existing(root: str | Path) -> Path:
+    root = Path(root)
+    if not root.is_dir():
+        raise DataError(f"{root}: there is no such folder; --data.root names the data set's folder")
+    return root
+
+
+def _mask_folder(root: Path, masks: str | Path | None) -> Path | None:
+    folder = root / masks if masks is not None else None
+    return folder if folder is not None and folder.is_dir() else None
+
+
+def _by_stem(folder: Path) -> dict[str, Path]:
+    photos = list_photos(folder)
+    found = {path.stem: path for path in photos}
+    if len(found) < len(photos):
+        twice = next(path for path in photos if found[path.stem] != path)
+        raise DataError(f"{folder}: {twice.name} and {found[twice.stem].name} share one stem; rename one of them")
+    return found
+
+
+def _check_scene(scene: Scene) -> ImageError | DataError | None:
+    try:
+        sizes = {path: photo_size(path) for path in scene.photos}
+    except ImageError as error:
+        return error
+    first, *others = sizes
+    for path in others:
+        if max(abs(a / b - 1) for a, b in zip(sizes[first], sizes[path], strict=True)) > SIZE_TOLERANCE:
+            return DataError(
+                f"{first} has {_px(sizes[first])} and {path} has {_px(sizes[path])}; versions of one scene may differ "
+                f"by at most {SIZE_TOLERANCE:.0%}"
+            )
+    if scene.mask is not None:
+        try:
+            check_aspect(scene.mask, read_mask(scene.mask).shape, first, sizes[first])
+        except ImageError as error:
+            return DataError(str(error))
+    return None
+
+
+def _px(size: tuple[int, ...]) -> str:
+    return f"{size[1]} x {size[0]} px"
+
+
+def _raise(problems: Sequence[str], advice: str) -> None:
+    if problems:
+        shown = "\n  ".join(problems[:_SHOWN])
+        more = f"\n  and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+        raise DataError(f"{len(problems)} problem(s) in the data; {advice}:\n  {shown}{more}")
