@@ -1,0 +1,73 @@
+"""The four demo pairs, shown as pictures after each validation."""
+
+from pathlib import Path
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
+from PIL import Image
+
+from deepct.callbacks.sheet import Picture, contact_sheet, thumbnail
+from deepct.data.samples import DemoPair, demo_pairs
+from deepct.modules import TransferModule
+
+
+class DemoPanels(L.Callback):
+    """Recolour the four demo pairs after each validation and show source, reference and result to every logger.
+
+    Weights & Biases and TensorBoard show them among their media; for any other logger, and for none, they are written
+    to ``pictures`` in the run's folder.
+
+    Args:
+        size: height of the pictures, px.
+    """
+
+    def __init__(self, size: int = 192) -> None:
+        self.size = size
+        self._pairs: list[DemoPair] = []
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Make the sheet and show it; the sanity check shows nothing."""
+        if not trainer.sanity_checking and trainer.is_global_zero:
+            self._show(trainer, pl_module)
+
+    @rank_zero_only
+    def _show(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        assert isinstance(pl_module, TransferModule)
+        if not self._pairs:
+            self._pairs = [
+                DemoPair(pair.name, *(thumbnail(photo, self.size) for photo in pair[1:])) for pair in demo_pairs()
+            ]
+        rows = []
+        for pair in self._pairs:
+            source, reference = (
+                torch.tensor(photo.transpose(2, 0, 1), device=pl_module.device).unsqueeze(0) for photo in pair[1:]
+            )
+            result = pl_module.network.recolor(source, reference)[0].cpu().numpy().transpose(1, 2, 0)
+            rows.append((pair.source, pair.reference, np.ascontiguousarray(result)))
+        sheet = contact_sheet(rows, ("source", "reference", "result"), [pair.name for pair in self._pairs])
+        loggers: list[Logger | None] = [*trainer.loggers] or [None]
+        for logger in loggers:
+            show_picture(logger, "demo_pairs", sheet, trainer.global_step, Path(trainer.log_dir or "."))
+
+
+def show_picture(logger: Logger | None, name: str, picture: Picture, step: int, folder: Path) -> None:
+    """Give a logger a picture in the way that it takes pictures.
+
+    Args:
+        logger: any of Lightning's, or None.
+        name: what the picture shows.
+        picture: (H, W, 3) uint8 sRGB.
+        step: the optimizer's step.
+        folder: where loggers without pictures have them written, below ``pictures``.
+    """
+    if isinstance(logger, WandbLogger):
+        logger.log_image(name, [picture], step=step)
+    elif isinstance(logger, TensorBoardLogger):
+        logger.experiment.add_image(name, picture, step, dataformats="HWC")
+    else:
+        path = folder / "pictures" / f"{name}-{step:07d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(path)

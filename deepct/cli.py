@@ -1,0 +1,113 @@
+"""The command line: ``deepct fit | validate | test | predict``."""
+
+import logging
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from deepct import __version__
+from deepct.errors import DeepctError
+
+COMMANDS = {
+    "fit": "train a teacher, or distil a student from one",
+    "validate": "measure the losses on the validation photos",
+    "test": "measure losses, PSNR, SSIM and delta E on the test photos",
+    "predict": "recolour a folder of photos",
+}
+
+_HELP = """usage: deepct COMMAND [--config FILE ...] [--KEY VALUE ...]
+
+Deep colour transfer between photos.
+
+commands:
+{commands}
+
+examples:
+  deepct fit --config configs/teacher.yaml --data.root DIR
+  deepct fit --config configs/student.yaml --data.root DIR --model.teacher CKPT
+  deepct test --config configs/student.yaml --data.root DIR --ckpt_path CKPT
+  deepct predict --config configs/predict.yaml --ckpt_path CKPT --data.source DIR --data.reference DIR_OR_FILE \\
+      --output DIR
+
+`deepct COMMAND --help` lists a command's settings. Configurations that are not found as files are taken from those
+that come with deepct."""
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        args: the words after ``deepct``; those of the process by default.
+
+    Returns:
+        The exit status: 0, or 1 where some photos failed, or 2 where the command could not run.
+    """
+    words = list(sys.argv[1:] if args is None else args)
+    if not words or words[0] in ("-h", "--help"):
+        print(_HELP.format(commands="\n".join(f"  {name:10}{what}" for name, what in COMMANDS.items())))
+        return 0
+    if words[0] == "--version":
+        print(f"deepct {__version__}")
+        return 0
+    try:
+        if words[0] not in COMMANDS:
+            raise DeepctError(f"there is no command {words[0]!r}; there are {', '.join(COMMANDS)}")
+        return _run_lightning(resolve_configs(words))
+    except DeepctError as error:
+        print(f"deepct: error: {error}", file=sys.stderr)
+        return 2
+
+
+def _run_lightning(words: list[str]) -> int:
+    logging.basicConfig(format="%(message)s")
+    warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
+    # Imported here: --help need not wait for torch.
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+    from deepct.runner import DeepctCLI
+
+    try:
+        cli = DeepctCLI(words)
+    except MisconfigurationException as error:
+        hint = "; to run on what is here: --trainer.accelerator auto --trainer.devices 1 --trainer.precision 32-true"
+        raise DeepctError(f"{error}{hint if 'gpu' in str(error).lower() else ''}") from error
+    return cli.status
+
+
+def resolve_configs(words: Sequence[str]) -> list[str]:
+    """Replace each ``--config FILE`` that is not there by deepct's own file of that name.
+
+    Raises:
+        DeepctError: neither is there.
+    """
+    resolved: list[str] = []
+    for word in words:
+        before, equals, path = word.rpartition("=") if word.startswith(("--config=", "-c=")) else ("", "", word)
+        is_config = bool(equals) or (bool(resolved) and resolved[-1] in ("--config", "-c"))
+        resolved.append(f"{before}{equals}{find_config(path)}" if is_config else word)
+    return resolved
+
+
+def find_config(name: str) -> Path:
+    """A configuration file: as named, or deepct's own, with or without ``configs/`` before it.
+
+    Raises:
+        DeepctError: there is no such file.
+    """
+    package = Path(__file__).parent
+    folder = next((f for f in (package / "configs", package.parent / "configs") if f.is_dir()), package)
+    for path in (Path(name), folder / name.removeprefix("configs/")):
+        if path.is_file():
+            return path
+    own = ", ".join(sorted(f"configs/{path.relative_to(folder).as_posix()}" for path in folder.rglob("*.yaml")))
+    raise DeepctError(f"{name}: there is no such configuration; deepct has {own}")
+
+
+def console() -> None:
+    """Run the process's own words and exit with their status."""
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

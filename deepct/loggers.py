@@ -1,0 +1,45 @@
+"""The Weights & Biases logger, for people with an account and without."""
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import WandbLogger as LightningWandbLogger
+
+from deepct.errors import DeepctError
+
+_log = logging.getLogger(__name__)
+
+
+class WandbLogger(LightningWandbLogger):
+    """Lightning's logger, which keeps the run offline where nobody is logged in rather than stopping it.
+
+    Args:
+        project: the dashboard's project.
+        name: the run's name; W&B invents one where none is given.
+        save_dir: where runs are kept, offline ones for good.
+        offline: keep the run on disk; ``wandb sync`` uploads it later.
+        **kwargs: further arguments of ``wandb.init``.
+
+    Raises:
+        DeepctError: wandb is not installed.
+    """
+
+    def __init__(
+        self,
+        project: str = "deepct",
+        name: str | None = None,
+        save_dir: str = "runs",
+        offline: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        try:
+            import wandb
+        except ModuleNotFoundError as error:
+            raise DeepctError("logging to Weights & Biases needs wandb: pip install 'deepct[wandb]'") from error
+        if not offline and "WANDB_MODE" not in os.environ and not wandb.login(prompt=False):
+            _log.warning("not logged in to W&B: this run stays offline; `wandb login`, then `wandb sync` uploads it")
+            offline = True
+        Path(save_dir).mkdir(parents=True, exist_ok=True)
+        super().__init__(project=project, name=name, save_dir=save_dir, offline=offline, **kwargs)

@@ -1,0 +1,138 @@
+"""What teacher and student share: the network, its optimizer, logging, test and prediction."""
+
+from abc import abstractmethod
+from dataclasses import replace
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from deepct.color import normalized_to_rgb
+from deepct.data.augment import TransferBatch
+from deepct.data.folder import PhotoPair, Prediction
+from deepct.losses import LossTerms, LossWeights, color_transfer_loss
+from deepct.networks import ColorTransferNetwork, NetworkConfig
+from deepct.output import TransferOutput, as_target
+
+
+class TransferModule(L.LightningModule):
+    """A network in training.
+
+    Its checkpoints describe the network in plain values, and nothing else of the run: no path and no learning rate
+    comes back over what the next run asks for.
+
+    Args:
+        network: the network's shape, or the same as a dict.
+        lr: Adam's learning rate.
+        betas: Adam's betas.
+        weights: how the loss's terms add up.
+        scales: the multi-scale loss is used at some time; if not, the decoder's pictures are not built.
+    """
+
+    def __init__(
+        self,
+        network: NetworkConfig | dict[str, Any],
+        lr: float,
+        betas: tuple[float, float],
+        weights: LossWeights,
+        scales: bool,
+    ) -> None:
+        super().__init__()
+        config = NetworkConfig(**network) if isinstance(network, dict) else network
+        config = replace(config, scales=config.scales and scales)
+        self.network = ColorTransferNetwork(config)
+        self.lr = lr
+        self.betas = betas
+        self.weights = weights
+        self.save_hyperparameters(
+            {
+                "_class_path": f"{type(self).__module__}.{type(self).__qualname__}",
+                "network": replace(config, pretrained=False).as_dict(),
+            }
+        )
+
+    @abstractmethod
+    def losses(self, batch: TransferBatch) -> dict[str, Tensor]:
+        """Every loss of a batch by name, (B,) each; ``loss`` is the one to minimise."""
+
+    def transfer(self, batch: TransferBatch) -> TransferOutput:
+        """Run the network on a batch."""
+        return self.network(
+            batch.source,
+            batch.reference,
+            batch.source_labels,
+            batch.reference_labels,
+        )
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Adam over what is to be trained."""
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        return torch.optim.Adam(trained, lr=self.lr, betas=self.betas)
+
+    def training_step(self, batch: TransferBatch, batch_idx: int) -> Tensor:
+        """The mean loss of the batch."""
+        return self._log_losses("train", batch)
+
+    def validation_step(self, batch: TransferBatch | None, batch_idx: int) -> None:
+        """Log the losses; a batch of which no photo could be read is None."""
+        if batch is not None:
+            self._log_losses("val", batch)
+
+    def _log_losses(self, stage: str, batch: TransferBatch) -> Tensor:
+        means = {name: value.mean() for name, value in self.losses(batch).items()}
+        self.log_dict(
+            {f"{stage}/{name}": value.detach() for name, value in means.items()},
+            on_step=stage == "train",
+            on_epoch=stage != "train",
+            sync_dist=stage != "train",
+            batch_size=len(batch.names),
+        )
+        self.log("loss", means["loss"].detach(), prog_bar=True, logger=False, batch_size=len(batch.names))
+        return means["loss"]
+
+    def test_step(self, batch: TransferBatch | None, batch_idx: int) -> dict[str, Any]:
+        """``rows``: for each pair its figures, the hard losses and the measures of the pictures."""
+        from deepct.evaluation.metrics import picture_metrics  # imported here: scikit-image takes a second
+
+        if batch is None:
+            return {"rows": []}
+        output = self.transfer(batch)
+        losses = hard_losses(output, batch, self.weights)
+        pictures, truths = (normalized_to_rgb(image.float()).clamp(0.0, 1.0) for image in (output.image, batch.target))
+        rows = [
+            {
+                "pair": name,
+                **{key: float(value[i]) for key, value in losses.items()},
+                **picture_metrics(pictures[i], truths[i]),
+            }
+            for i, name in enumerate(batch.names)
+        ]
+        return {"rows": rows}
+
+    def predict_step(self, batch: PhotoPair, batch_idx: int) -> Prediction:
+        """Recolour one photo; a photo that cannot be done says why and costs no other."""
+        if batch.error:
+            return Prediction(batch.job, None, batch.error)
+        try:
+            image = self.network.recolor(batch.source, batch.reference, batch.source_labels, batch.reference_labels)
+        except (RuntimeError, MemoryError) as error:  # a device out of memory raises the former
+            size = "{} x {} px".format(*reversed(batch.source.shape[-2:]))
+            reason = str(error).splitlines()[0]
+            return Prediction(batch.job, None, f"{batch.job.source}: {size} cannot be recoloured here ({reason})")
+        return Prediction(batch.job, image[0].cpu(), "")
+
+
+def named(terms: LossTerms, prefix: str = "") -> dict[str, Tensor]:
+    """The terms by the names that they are logged under."""
+    return {
+        f"{prefix}image_loss": terms.image,
+        f"{prefix}histogram_loss": terms.histogram,
+        f"{prefix}multiscale_loss": terms.multiscale,
+    }
+
+
+def hard_losses(output: TransferOutput, batch: TransferBatch, weights: LossWeights) -> dict[str, Tensor]:
+    """L_hard and its terms, (B,) each."""
+    terms = color_transfer_loss(output, as_target(batch.target, output), weights, batch.identical)
+    return {"loss": terms.total, **named(terms)}

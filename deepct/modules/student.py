@@ -1,0 +1,146 @@
+"""The student: a smaller network that learns from the truth and from a frozen teacher."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from typing_extensions import TypedDict
+
+from deepct.data.augment import TransferBatch
+from deepct.errors import CheckpointError
+from deepct.losses import LossWeights, color_transfer_loss
+from deepct.modules.base import TransferModule, hard_losses, named
+from deepct.networks import ColorTransferNetwork, NetworkConfig, load_network
+from deepct.output import TransferOutput
+
+REPORT_STUDENT = NetworkConfig(encoder_widths=(16, 32, 64, 128, 256), decoder_widths=(256, 128, 64, 64, 64))
+"""The report's student."""
+
+
+class Phase(TypedDict):
+    """A stretch of the training with settings of its own, from an epoch on."""
+
+    epoch: int
+    alpha: float
+    lambda_histogram: float
+    lambda_multiscale: float
+    identical_weight: float
+
+
+class FrozenTeacher:
+    """A teacher that only speaks.
+
+    It is no submodule of the student: so it is in no checkpoint, no optimizer and no gradient exchange, and no call of
+    ``train()`` reaches it.
+
+    Args:
+        path: the teacher's checkpoint.
+
+    Raises:
+        CheckpointError: it cannot be used.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.network = load_network(path).requires_grad_(False)
+
+    @torch.no_grad()
+    def __call__(self, batch: TransferBatch) -> TransferOutput:
+        """The teacher's output on a batch."""
+        self.network.to(batch.source.device)
+        return self.network(batch.source, batch.reference, batch.source_labels, batch.reference_labels)
+
+
+class Student(TransferModule):
+    """Trained with L = alpha L_soft + (1 - alpha) L_hard (the report, section 3.2).
+
+    L_soft is L_hard with the teacher's picture, its histogram and its decoder's pictures as the target. The defaults
+    are the report's.
+
+    Args:
+        teacher: the teacher's checkpoint. Needed to fit; not kept in the student's checkpoint, and not needed after.
+        network: the network's shape.
+        lr: Adam's learning rate.
+        betas: Adam's betas.
+        alpha: weight of the soft loss.
+        lambda_histogram: weight of the histogram loss.
+        lambda_multiscale: weight of the multi-scale loss; where it is 0 throughout, the decoder's pictures are not
+            built.
+        identical_weight: weight of the image loss on identical pairs.
+        hen_from_teacher: take HEN from the teacher, and freeze it.
+        phases: settings that replace alpha, the lambdas and the identical weight from their epoch on.
+    """
+
+    def __init__(
+        self,
+        teacher: str | None = None,
+        network: NetworkConfig | dict[str, Any] | None = None,
+        lr: float = 5e-5,
+        betas: tuple[float, float] = (0.5, 0.999),
+        alpha: float = 0.5,
+        lambda_histogram: float = 10.0,
+        lambda_multiscale: float = 10.0,
+        identical_weight: float = 0.5,
+        hen_from_teacher: bool = False,
+        phases: Sequence[Phase] = (),
+    ) -> None:
+        scales = any(value > 0 for value in (lambda_multiscale, *(phase["lambda_multiscale"] for phase in phases)))
+        weights = LossWeights(lambda_histogram, lambda_multiscale, identical_weight)
+        super().__init__(network or REPORT_STUDENT, lr, betas, weights, scales)
+        self.alpha = alpha
+        self.hen_from_teacher = hen_from_teacher
+        self.phases = sorted(phases, key=lambda phase: phase["epoch"])
+        self.teacher_path = teacher
+        self.teacher: FrozenTeacher | None = None
+
+    def setup(self, stage: str) -> None:
+        """Load the teacher, where there is something to learn from it.
+
+        Raises:
+            CheckpointError: the teacher is missing, cannot be used, or lacks what the student is to learn.
+        """
+        if stage not in ("fit", "validate"):
+            return
+        if self.teacher_path is None:
+            if stage == "fit":
+                raise CheckpointError("a student learns from a teacher: give its checkpoint with --model.teacher")
+            return
+        self.teacher = FrozenTeacher(self.teacher_path)
+        if self.network.config.scales and not self.teacher.network.config.scales:
+            raise CheckpointError(
+                f"{self.teacher_path}: trained with multi-scale weight 0, this teacher has no decoder pictures to "
+                "teach; use --model.lambda_multiscale 0 here too"
+            )
+        if self.hen_from_teacher and stage == "fit":
+            self._take_hen(self.teacher.network)
+
+    def _take_hen(self, teacher: ColorTransferNetwork) -> None:
+        try:
+            self.network.hen.load_state_dict(teacher.hen.state_dict())
+        except RuntimeError as error:
+            raise CheckpointError(
+                f"{self.teacher_path}: its HEN does not fit the student's; give both the same histogram_width, "
+                "code_size and l_bins, or train the student's own with --model.hen_from_teacher false"
+            ) from error
+        self.network.hen.requires_grad_(False)
+
+    def current_weights(self) -> tuple[float, LossWeights]:
+        """Alpha and the loss weights of this epoch."""
+        alpha, weights = self.alpha, self.weights
+        for phase in self.phases:
+            if phase["epoch"] <= self.current_epoch:
+                alpha = phase["alpha"]
+                weights = LossWeights(phase["lambda_histogram"], phase["lambda_multiscale"], phase["identical_weight"])
+        return alpha, weights
+
+    def losses(self, batch: TransferBatch) -> dict[str, Tensor]:
+        """L, and the terms of L_hard and L_soft; a teacher that has no weight is not asked."""
+        alpha, weights = self.current_weights()
+        output = self.transfer(batch)
+        losses = hard_losses(output, batch, weights)
+        losses["hard_loss"] = losses["loss"]
+        if self.teacher is not None and alpha > 0:
+            soft = color_transfer_loss(output, self.teacher(batch), weights, batch.identical)
+            losses |= {"soft_loss": soft.total, **named(soft, "soft_")}
+            losses["loss"] = alpha * soft.total + (1 - alpha) * losses["hard_loss"]
+        return losses

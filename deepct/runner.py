@@ -1,0 +1,96 @@
+"""LightningCLI as deepct drives it."""
+
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import WandbLogger
+
+from deepct.callbacks import PredictionWriter, TestResults
+from deepct.errors import CheckpointError
+from deepct.modules import Student, TransferModule
+from deepct.networks import read_checkpoint
+
+
+class RunConfig(SaveConfigCallback):
+    """Keep a training's whole configuration, in its folder and on its dashboard."""
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Save once, and for trainings only."""
+        if stage == "fit":
+            super().setup(trainer, pl_module, stage)
+
+    def save_config(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Offline runs of W&B know only what they are told."""
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.log_hyperparams(self.config.as_dict())
+
+
+class DeepctCLI(LightningCLI):
+    """One command: parsed, checked and run.
+
+    Args:
+        args: the words after ``deepct``.
+
+    Raises:
+        DeepctError: anything that the user can mend.
+    """
+
+    def __init__(self, args: ArgsType) -> None:
+        self.status = 0
+        super().__init__(
+            TransferModule,
+            L.LightningDataModule,
+            save_config_callback=RunConfig,
+            save_config_kwargs={"overwrite": True},
+            trainer_defaults={"callbacks": [TestResults()]},
+            seed_everything_default=0,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,  # deepct's checkpoints say themselves what they are
+            args=args,
+        )
+
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        if subcommand == "predict":
+            parser.add_argument("--output", type=str, required=True, help="Folder for the recoloured photos.")
+            parser.add_lightning_class_args(PredictionWriter, "writer")
+            parser.link_arguments("output", "writer.output")
+        return parser
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parse, and check the checkpoint before anything is built."""
+        super().parse_arguments(parser, args)
+        path = self.config[self.config.subcommand].get("ckpt_path")
+        if path is not None:
+            read_checkpoint(path)
+        elif self.config.subcommand != "fit":
+            raise CheckpointError(
+                f"deepct {self.config.subcommand} needs the checkpoint of a training: --ckpt_path CKPT"
+            )
+
+    def after_fit(self) -> None:
+        """Say where the best checkpoint is and what to do with it."""
+        checkpoint = self.trainer.checkpoint_callback
+        path = getattr(checkpoint, "best_model_path", "") or getattr(checkpoint, "last_model_path", "")
+        if not (path and self.trainer.is_global_zero):
+            return
+        print(f"best checkpoint: {path}")
+        if isinstance(self.model, Student):
+            print(
+                "recolour photos with it: deepct predict --config configs/predict.yaml --data.source DIR "
+                f"--data.reference FILE --output DIR --ckpt_path {path}"
+            )
+        else:
+            print(f"distil a student from it: deepct fit --config configs/student.yaml --model.teacher {path}")
+
+    def after_predict(self) -> None:
+        """List what failed."""
+        writer = next(callback for callback in self.trainer.callbacks if isinstance(callback, PredictionWriter))  # type: ignore[attr-defined]
+        print(f"{writer.written} photos written to {writer.output}")
+        if writer.failures:
+            self.status = 1
+            print(f"{len(writer.failures)} failed:", *writer.failures, sep="\n  ")
