@@ -1,6 +1,5 @@
 """The command line: ``deepct fit | validate | test | predict``."""
 
-import logging
 import sys
 import warnings
 from collections.abc import Sequence
@@ -34,6 +33,15 @@ examples:
 that come with deepct."""
 
 
+# Warnings of Lightning and torch about themselves, with nothing in them for a user to do.
+_NOISE = (
+    "LightningCLI's args parameter",
+    ".*isinstance\\(treespec, LeafSpec\\)",
+    "Couldn't infer the batch indices",
+    ".*does not have many workers",
+)
+
+
 def main(args: Sequence[str] | None = None) -> int:
     """Run one command.
 
@@ -60,8 +68,8 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _run_lightning(words: list[str]) -> int:
-    logging.basicConfig(format="%(message)s")
-    warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
+    for noise in _NOISE:
+        warnings.filterwarnings("ignore", message=noise)
     # Imported here: --help need not wait for torch.
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 

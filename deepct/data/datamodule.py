@@ -82,8 +82,8 @@ class PairDataModule(L.LightningDataModule):
             if not len(self.datasets[name]):
                 sizes = ", ".join(f"{key} {len(value)}" for key, value in self.datasets.items())
                 raise DataError(
-                    f"{self.root}: no pairs for {name} (pairs: {sizes}); give more photos, or change "
-                    "--data.val_fraction and --data.test_fraction"
+                    f"{self.root or 'the embedded photos'}: no pairs for {name} (pairs: {sizes}); give more photos, or "
+                    "change --data.val_fraction and --data.test_fraction"
                 )
 
     def _find(self) -> list[Scene]:

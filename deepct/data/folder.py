@@ -68,19 +68,22 @@ def pair_photos(sources: Sequence[Path], references: Sequence[Path], pairing: Pa
         sources: photos to recolour.
         references: photos to take colours from.
         pairing: ``stem``: the reference of equal stem; ``all``: every combination; ``auto``: by stem where each source
-            has its reference, else every combination.
+            has its one reference, else every combination.
 
     Raises:
-        DataError: ``stem`` was asked for and a source has no reference of its stem.
+        DataError: ``stem`` was asked for and a source has no reference of its stem, or more than one.
     """
     by_stem = {path.stem: path for path in references}
+    ambiguous = len(by_stem) < len(references)
     lonely = [path for path in sources if path.stem not in by_stem]
     if pairing == "stem" and lonely:
         raise DataError(
             f"{len(lonely)} of {len(sources)} sources have no reference of equal stem, {lonely[0].name} for one; "
             "rename them, or use --data.pairing all"
         )
-    if pairing == "all" or lonely:
+    if pairing == "stem" and ambiguous:
+        raise DataError("two references share one stem; rename one of them, or use --data.pairing all")
+    if pairing == "all" or lonely or ambiguous:
         return [Job(source, reference) for source in sources for reference in references]
     return [Job(source, by_stem[source.stem]) for source in sources]
 

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageOps, TiffImagePlugin
 
 from deepct.errors import DataError, ImageError
 
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff"})
 _EXIF_ORIENTATION = 0x0112
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANAR = 258, 262, 284  # TIFF's tags
 _TURNED = frozenset({5, 6, 7, 8})  # EXIF orientations that swap width and height
 _log = logging.getLogger(__name__)
 
@@ -27,7 +28,11 @@ def list_photos(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such folder; give a folder that holds photos")
-    photos = sorted(p for p in folder.iterdir() if p.suffix.lower() in PHOTO_SUFFIXES and not p.name.startswith("."))
+    photos = sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in PHOTO_SUFFIXES and not path.name.startswith(".") and path.is_file()
+    )
     if not photos:
         kinds = ", ".join(sorted(suffix[1:] for suffix in PHOTO_SUFFIXES))
         raise DataError(f"{folder}: no photo found among {sum(1 for _ in folder.iterdir())} entries; expected {kinds}")
@@ -43,7 +48,9 @@ def photo_size(path: str | Path) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
             width, height = image.size
-            turned = image.getexif().get(_EXIF_ORIENTATION) in _TURNED
+            exif = Image.Exif()
+            exif.load(image.info.get("exif", b""))  # getexif() would decode a whole PNG in search of it
+            turned = image.format != "TIFF" and exif.get(_EXIF_ORIENTATION) in _TURNED
     except Exception as error:  # decoders raise nearly anything on broken files
         raise _unreadable(path, error) from error
     return (width, height) if turned else (height, width)
@@ -71,9 +78,10 @@ def read_photo(path: str | Path, reduce: int = 1) -> NDArray[np.uint8]:
             if reduce > 1:
                 image.draft(None, (max(1, image.width // reduce), max(1, image.height // reduce)))
             profile = image.info.get("icc_profile")
-            orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
-            pixels = _read_deep(path) if _is_deep(image) else image
+            pixels = _read_deep(path, image) if _is_deep(image) else image
             rgb = _to_srgb(pixels, profile, path)
+            # Pillow and OpenCV turn a TIFF themselves.
+            orientation = 1 if image.format == "TIFF" else image.getexif().get(_EXIF_ORIENTATION, 1)
     except ImageError:
         raise
     except Exception as error:  # decoders raise nearly anything on broken files
@@ -91,18 +99,27 @@ def _is_deep(image: Image.Image) -> bool:
     """More than 8 bits a channel, which Pillow would cut rather than round."""
     if image.mode in ("F", "I"):
         raise ValueError("32 bits a channel; save it with 8 or 16")
-    return image.mode.startswith("I;16") or any(";16" in str(tile) for tile in getattr(image, "tile", ()))
+    bits = _tiff_tag(image, _BITS_PER_SAMPLE, ())
+    return image.mode.startswith("I;16") or max(bits, default=8) > 8 or ";16" in str(getattr(image, "tile", ""))
 
 
-def _read_deep(path: str | Path) -> Image.Image:
+def _tiff_tag(image: Image.Image, tag: int, default: Any) -> Any:
+    return image.tag_v2.get(tag, default) if isinstance(image, TiffImagePlugin.TiffImageFile) else default
+
+
+def _read_deep(path: str | Path, image: Image.Image) -> Image.Image:
     """Read 16 bits a channel and round to 8."""
     import cv2  # imported here: 8-bit photos need it not
 
+    if _tiff_tag(image, _PLANAR, 1) == 2 and len(image.getbands()) > 1:  # OpenCV would mix the planes up
+        raise ValueError("16 bits a channel in separate planes; save it with interleaved channels")
     pixels: Any = cv2.imdecode(np.fromfile(path, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None:
         raise ValueError("16 bits a channel in a form that OpenCV cannot decode")
     if pixels.dtype == np.uint16:
         pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    if _tiff_tag(image, _PHOTOMETRIC, None) == 0:  # white is zero, of which OpenCV knows nothing
+        pixels = 255 - pixels
     if pixels.ndim == 3:
         pixels = pixels[..., 2::-1]
     return Image.fromarray(np.ascontiguousarray(pixels))
@@ -110,12 +127,10 @@ def _read_deep(path: str | Path) -> Image.Image:
 
 def _to_srgb(image: Image.Image, profile: bytes | None, path: str | Path) -> Image.Image:
     if profile:
-        if image.mode not in ("RGB", "L", "CMYK"):
-            image = image.convert("RGB")
         try:
-            transform = _srgb_transform(profile, image.mode)
+            mode, transform = _srgb_transform(profile)
             if transform is not None:
-                converted = ImageCms.applyTransform(image, transform)
+                converted = ImageCms.applyTransform(image.convert(mode), transform)
                 assert converted is not None  # only an in-place transform returns None
                 return converted
         except (ImageCms.PyCMSError, OSError, ValueError) as error:
@@ -124,12 +139,13 @@ def _to_srgb(image: Image.Image, profile: bytes | None, path: str | Path) -> Ima
 
 
 @lru_cache(maxsize=16)
-def _srgb_transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """The transform from an embedded profile, or None where the profile is sRGB already."""
+def _srgb_transform(profile: bytes) -> tuple[str, ImageCms.ImageCmsTransform | None]:
+    """Pillow's mode for an embedded profile's colours and the transform to sRGB, None where they are sRGB already."""
     source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+    mode = {"GRAY": "L", "CMYK": "CMYK"}.get(source.profile.xcolor_space.strip(), "RGB")
     if mode == "RGB" and ImageCms.getProfileDescription(source).startswith("sRGB"):
-        return None
-    return ImageCms.buildTransform(
+        return mode, None
+    return mode, ImageCms.buildTransform(
         source,
         ImageCms.createProfile("sRGB"),
         mode,

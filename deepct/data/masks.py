@@ -44,7 +44,7 @@ def read_mask(path: str | Path) -> NDArray[np.uint8]:
             f"{path}: cannot be read as a label map ({str(error) or type(error).__name__}); expected a palette or grey "
             "PNG, or a NumPy file, with one label for each pixel"
         ) from error
-    if labels.ndim != 2 or labels.dtype.kind not in "iub":
+    if labels.ndim != 2 or not labels.size or labels.dtype.kind not in "iub":
         raise ImageError(f"{path}: a label map is one plane of integers, this is {labels.dtype} {labels.shape}")
     wrong = labels[((labels < 0) | (labels >= NUM_CLASSES)) & (labels != UNLABELLED)]
     if wrong.size:
@@ -101,6 +101,8 @@ class _ArrayUnpickler(pickle.Unpickler):
             return _latin1
         if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "_reconstruct":
             return np._core.multiarray._reconstruct  # type: ignore[attr-defined]
+        if module in ("numpy.core.numeric", "numpy._core.numeric") and name == "_frombuffer":
+            return np._core.numeric._frombuffer  # type: ignore[attr-defined]
         if module == "numpy" and name in ("ndarray", "dtype"):
             return getattr(np, name)
         raise pickle.UnpicklingError(f"{module}.{name} is not allowed in a label map")

@@ -134,7 +134,7 @@ def split_scenes(
 ) -> tuple[list[Scene], list[Scene], list[Scene]]:
     """Split into training, validation and test scenes: disjoint, and the same for one seed in every process.
 
-    A fraction above 0 gives at least one scene.
+    A fraction above 0 gives at least one scene, and so does what is left for training, while there are enough.
 
     Raises:
         DataError: the fractions are negative or exceed 1 together.
@@ -146,6 +146,9 @@ def split_scenes(
     shuffled = sorted(scenes, key=lambda scene: scene.name)
     np.random.default_rng(seed).shuffle(shuffled)
     val, test = (max(1, round(f * len(scenes))) if f > 0 else 0 for f in (val_fraction, test_fraction))
+    most = len(scenes) - (val_fraction + test_fraction < 1)
+    while val + test > most and max(val, test) > 1:
+        val, test = (val - 1, test) if val > test else (val, test - 1)
     return shuffled[val + test :], shuffled[:val], shuffled[val : val + test]
 
 

@@ -1,5 +1,6 @@
 """HEN, the histogram encoding network."""
 
+import torch
 from torch import Tensor, nn
 
 AB_BINS = 64
@@ -29,17 +30,18 @@ class HistogramEncoder(nn.Module):
                 f"HEN needs {AB_BINS} ab bins, got {ab_bins}: its convolutions take a {AB_BINS} x {AB_BINS} histogram "
                 "to 1 x 1 and no other size"
             )
-        layers: list[nn.Module] = []
-        channels = 1 + l_bins
-        for stride in (2, 2, 2, 2, 1, 1, 1):
-            layers += [nn.Conv2d(channels, width, 4, stride, padding=1), nn.LeakyReLU(0.1)]
-            channels = width
-        layers += [nn.Conv2d(width, code_size, 1), nn.LeakyReLU(0.1)]
-        self.convolutions = nn.Sequential(*layers)
+        convolutions = [nn.Conv2d(1 + l_bins, width, 4, stride=2, padding=1)]
+        convolutions += [nn.Conv2d(width, width, 4, stride, padding=1) for stride in (2, 2, 2, 1, 1, 1)]
+        convolutions += [nn.Conv2d(width, code_size, 1)]
+        self.convolutions = nn.Sequential(*(module for layer in convolutions for module in (layer, nn.LeakyReLU(0.1))))
         self.linear = nn.Linear(code_size, code_size)
-        for layer in layers:
-            if isinstance(layer, nn.Conv2d):  # torch's default init would shrink a histogram to nothing in 8 layers
-                nn.init.kaiming_normal_(layer.weight, a=0.1)
+        for layer in convolutions:  # torch's default init would shrink what tells two histograms apart to nothing
+            nn.init.kaiming_normal_(layer.weight, a=0.1)
+        with (
+            torch.no_grad()
+        ):  # shares are small, 1/8 for L and 1/4096 for ab on average: the first layer makes up for it
+            convolutions[0].weight *= l_bins
+            convolutions[0].weight[:, 0] *= ab_bins
 
     def forward(self, histograms: Tensor) -> Tensor:
         """(N, 1 + l_bins, 64, 64) histogram stacks to (N, code_size) codes; N may be 0."""

@@ -34,8 +34,6 @@ class NetworkConfig:
         l_bins: histogram bins along L.
         padding: border that CTN adds and crops, in px, 0 or a multiple of 32.
         scales: build the decoder's multi-scale pictures.
-        residual: the network gives what to add to the source rather than the picture itself: content is kept from
-            the first step on. The report's networks do not.
     """
 
     encoder: EncoderName = "unet"
@@ -49,7 +47,6 @@ class NetworkConfig:
     l_bins: int = 8
     padding: int = 32
     scales: bool = True
-    residual: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """The configuration in plain types, as checkpoints keep it."""
@@ -75,7 +72,6 @@ class ColorTransferNetwork(nn.Module):
             2 * config.code_size,
             config.scales,
             config.padding,
-            config.residual,
         )
 
     def forward(
@@ -104,7 +100,7 @@ class ColorTransferNetwork(nn.Module):
         if (source_labels is None) != (reference_labels is None):
             raise ValueError("semantic transfer needs the label maps of both photos; give both or none")
         if source_labels is None or reference_labels is None:
-            codes = Codes(torch.cat((self._encode(source), self._encode(reference)), dim=1))
+            codes = self._global_codes(source, reference)
         else:
             codes = self._semantic_codes(source, reference, source_labels, reference_labels)
         return self.ctn(source, codes, scales)
@@ -112,11 +108,16 @@ class ColorTransferNetwork(nn.Module):
     def _encode(self, image: Tensor) -> Tensor:
         return self.hen(histogram(image, self.config.ab_bins, self.config.l_bins))
 
+    def _global_codes(self, source: Tensor, reference: Tensor) -> Codes:
+        return Codes(torch.cat((self._encode(source), self._encode(reference)), dim=1))
+
     def _semantic_codes(
         self, source: Tensor, reference: Tensor, source_labels: Tensor, reference_labels: Tensor
     ) -> Codes:
         """e_s, and R_t as rows to pick: one for each label that both photos show, one global e_t for each photo."""
         shared = shared_labels(source_labels, reference_labels)
+        if not shared.total:
+            return self._global_codes(source, reference)
         bins = self.config.ab_bins, self.config.l_bins
         stacks = torch.cat((label_histograms(reference, reference_labels, shared, *bins), histogram(reference, *bins)))
         rows = shared.rows(source_labels)

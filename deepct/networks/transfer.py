@@ -8,7 +8,14 @@ from torch.nn import functional as F
 
 from deepct.networks.backbones import STRIDES, TorchvisionEncoder, UNetEncoder
 from deepct.networks.conditioning import Codes, ConditionedConv2d
-from deepct.output import TransferOutput, resize_to
+from deepct.output import TransferOutput
+
+_SLOPE = 0.2
+
+
+def _activate(features: Tensor) -> Tensor:
+    """LeakyReLU(0.2): without normalisation, plain ReLU units die."""
+    return F.leaky_relu(features, _SLOPE)
 
 
 class DecoderLayer(nn.Module):
@@ -54,8 +61,8 @@ class ResidualBlock(nn.Module):
         """(B, width, H, W) to the same shape."""
         x = features
         for step in self.steps[:-1]:
-            x = F.relu(step(x, codes))
-        return F.relu(features + self.steps[-1](x, codes))
+            x = _activate(step(x, codes))
+        return features + self.steps[-1](x, codes)
 
 
 class Refinement(nn.Module):
@@ -72,21 +79,17 @@ class Refinement(nn.Module):
         self.enter = nn.Conv2d(previous, width, 1) if previous != width else nn.Identity()
         self.blocks = nn.ModuleList(ResidualBlock(width, codes) for _ in range(3))
         self.steer = ConditionedConv2d(width, codes, width)
-        self.leave = nn.Sequential(
-            nn.ReLU(),
-            nn.Conv2d(width, width, 3, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(width, width, 3, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(width, 3, 3, padding=1),
-        )
+        self.leave = nn.ModuleList(nn.Conv2d(width, out, 3, padding=1) for out in (width, width, 3))
 
     def forward(self, features: Tensor, codes: Codes) -> Tensor:
         """(B, previous, H, W) to a (B, 3, H, W) picture in normalised Lab."""
         x = self.enter(features)
         for block in self.blocks:
             x = block(x, codes)
-        return self.leave(self.steer(x, codes))
+        x = self.steer(x, codes)
+        for convolution in self.leave:
+            x = convolution(_activate(x))
+        return x
 
 
 def image_head(width: int) -> nn.Sequential:
@@ -104,7 +107,6 @@ class ColorTransferUNet(nn.Module):
         codes: channels of e_s and e_t together.
         scales: build the decoder layers' pictures. Only the multi-scale loss reads them.
         padding: pixels added on every side, by repeating the border, and cropped again; 0 or a multiple of 32.
-        residual: every picture is the source, resized, plus what the network gives.
     """
 
     def __init__(
@@ -115,7 +117,6 @@ class ColorTransferUNet(nn.Module):
         codes: int,
         scales: bool,
         padding: int,
-        residual: bool,
     ) -> None:
         super().__init__()
         strides = STRIDES[-2::-1]
@@ -124,7 +125,6 @@ class ColorTransferUNet(nn.Module):
         if padding < 0 or padding % STRIDES[-1]:
             raise ValueError(f"padding must be 0 or a multiple of {STRIDES[-1]} px, got {padding}")
         self.padding = padding
-        self.residual = residual
         self.encoder = encoder
         self.layers = nn.ModuleList()
         previous = encoder.channels[-1]
@@ -161,12 +161,11 @@ class ColorTransferUNet(nn.Module):
         for i, (layer, skip) in enumerate(zip(self.layers, reversed(skips), strict=True)):
             x = layer(x, skip, codes)
             if scales and self.heads is not None:
-                pictures.append(self._picture(self.heads[i](x), source, STRIDES[-2 - i]))
-        return TransferOutput(self._picture(self.refinement(x, codes), source, 1), tuple(pictures))
+                pictures.append(self._crop(self.heads[i](x), source, STRIDES[-2 - i]))
+        return TransferOutput(self._crop(self.refinement(x, codes), source, 1), tuple(pictures))
 
-    def _picture(self, planes: Tensor, source: Tensor, stride: int) -> Tensor:
-        """Crop the padding away and, where the network is residual, add the source."""
+    def _crop(self, planes: Tensor, source: Tensor, stride: int) -> Tensor:
+        """Crop the padding away."""
         start = self.padding // stride
         height, width = (-(-side // stride) for side in source.shape[-2:])
-        cropped = planes[..., start : start + height, start : start + width]
-        return cropped + resize_to(source, (height, width)) if self.residual else cropped
+        return planes[..., start : start + height, start : start + width]

@@ -1,0 +1,183 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from deepct.data.augment import TransferBatch, prepare_batch
+from deepct.data.dataset import PairDataset, collate
+from deepct.data.pairs import fivek_scenes, make_pairs
+from deepct.errors import CheckpointError
+from deepct.losses import color_transfer_loss
+from deepct.modules import Student, Teacher, TransferModule
+from deepct.networks import NetworkConfig
+from deepct.output import as_target
+
+TINY = NetworkConfig(
+    encoder_widths=(4, 4, 6, 6, 8),
+    decoder_widths=(8, 6, 6, 4, 4),
+    refinement_width=4,
+    histogram_width=8,
+    code_size=6,
+    padding=0,
+)
+SMALL = NetworkConfig(
+    encoder_widths=(8, 16, 24, 32, 48),
+    decoder_widths=(48, 32, 24, 16, 16),
+    refinement_width=16,
+    histogram_width=32,
+    code_size=16,
+    padding=0,
+)
+PHASES = [
+    {"epoch": 2, "alpha": 0.0, "lambda_histogram": 10.0, "lambda_multiscale": 10.0, "identical_weight": 0.5},
+    {"epoch": 5, "alpha": 0.0, "lambda_histogram": 1.5, "lambda_multiscale": 0.5, "identical_weight": 1.0},
+]
+
+
+def save(module: TransferModule, path: Path) -> str:
+    """What a checkpoint of fit holds, as far as others read it."""
+    torch.save({"state_dict": module.state_dict(), "hyper_parameters": dict(module.hparams)}, path)
+    return str(path)
+
+
+@pytest.fixture
+def batch(samples_root: Path) -> TransferBatch:
+    """A retouch and an identical pair of the embedded photos."""
+    dataset = PairDataset(make_pairs(fivek_scenes(samples_root, "masks"))[4:6], size=64, resize=72)
+    collated = collate([dataset[0], dataset[1]])
+    assert collated is not None
+    return prepare_batch(collated)
+
+
+@pytest.fixture
+def teacher(tmp_path: Path) -> str:
+    torch.manual_seed(0)
+    return save(Teacher(TINY), tmp_path / "teacher.ckpt")
+
+
+def test_the_students_loss_weighs_soft_and_hard_by_alpha(batch: TransferBatch, teacher: str) -> None:
+    student = Student(teacher, TINY, alpha=0.3)
+    student.setup("fit")
+    losses = student.losses(batch)
+    output = student.transfer(batch)
+    assert student.teacher is not None
+    hard = color_transfer_loss(output, as_target(batch.target, output), student.weights, batch.identical).total
+    soft = color_transfer_loss(output, student.teacher(batch), student.weights, batch.identical).total
+    torch.testing.assert_close(losses["loss"], 0.3 * soft + 0.7 * hard)
+    torch.testing.assert_close(losses["hard_loss"], hard)
+    torch.testing.assert_close(losses["soft_loss"], soft)
+
+
+def test_the_frozen_teacher_is_out_of_sight(teacher: str) -> None:
+    student = Student(teacher, TINY)
+    student.setup("fit")
+    student.train()
+    assert student.teacher is not None
+    network = student.teacher.network
+    assert not network.training
+    assert not any(parameter.requires_grad for parameter in network.parameters())
+    mine = {id(parameter) for parameter in student.parameters()}
+    assert not mine & {id(parameter) for parameter in network.parameters()}
+    optimised = {id(p) for group in student.configure_optimizers().param_groups for p in group["params"]}
+    assert optimised == mine
+    assert all(name.startswith("network.") for name in student.state_dict())
+
+
+def test_distilling_steps_leave_the_teacher_and_its_norms_bit_equal(batch: TransferBatch, tmp_path: Path) -> None:
+    teacher = Teacher({**TINY.as_dict(), "encoder": "mobilenet_v3_small"})  # has running statistics, unlike the U-Net
+    student = Student(save(teacher, tmp_path / "teacher.ckpt"), TINY)
+    student.setup("fit")
+    student.train()
+    assert student.teacher is not None
+    before = {name: value.clone() for name, value in student.teacher.network.state_dict().items()}
+    optimizer = student.configure_optimizers()
+    for _ in range(3):
+        optimizer.zero_grad()
+        student.losses(batch)["loss"].mean().backward()
+        optimizer.step()
+    after = student.teacher.network.state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+
+
+def test_hen_can_be_taken_from_the_teacher_and_stays(batch: TransferBatch, teacher: str) -> None:
+    torch.manual_seed(1)
+    student = Student(teacher, TINY, hen_from_teacher=True)
+    student.setup("fit")
+    assert student.teacher is not None
+    optimizer = student.configure_optimizers()
+    student.losses(batch)["loss"].mean().backward()
+    optimizer.step()
+    taken = student.teacher.network.hen.state_dict()
+    assert all(torch.equal(value, taken[name]) for name, value in student.network.hen.state_dict().items())
+    assert not any(parameter.requires_grad for parameter in student.network.hen.parameters())
+
+
+def test_a_hen_of_another_size_is_refused_with_what_to_change(teacher: str) -> None:
+    student = Student(teacher, {**TINY.as_dict(), "histogram_width": 9}, hen_from_teacher=True)
+    with pytest.raises(CheckpointError, match="same histogram_width"):
+        student.setup("fit")
+
+
+@pytest.mark.parametrize(
+    ("epoch", "alpha", "multiscale", "identical"),
+    [(0, 0.5, 10, 0.5), (1, 0.5, 10, 0.5), (2, 0, 10, 0.5), (6, 0, 0.5, 1)],
+)
+def test_phases_replace_the_weights_from_their_epoch_on(
+    epoch: int, alpha: float, multiscale: float, identical: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    student = Student(network=TINY, phases=PHASES)
+    monkeypatch.setattr(Student, "current_epoch", epoch)
+    current, weights = student.current_weights()
+    assert (current, weights.multiscale, weights.identical) == (alpha, multiscale, identical)
+
+
+def test_a_teacher_without_weight_is_not_asked(batch: TransferBatch, teacher: str) -> None:
+    student = Student(teacher, TINY, alpha=0.0)
+    student.setup("fit")
+    losses = student.losses(batch)
+    assert "soft_loss" not in losses
+    torch.testing.assert_close(losses["loss"], losses["hard_loss"])
+
+
+def test_heads_are_built_only_where_some_phase_uses_them() -> None:
+    assert Teacher(TINY, lambda_multiscale=0.0).network.ctn.heads is None
+    assert Student(network=TINY, lambda_multiscale=0.0).network.ctn.heads is None
+    assert Student(network=TINY, lambda_multiscale=0.0, phases=PHASES).network.ctn.heads is not None
+
+
+def test_the_defaults_are_the_reports() -> None:
+    with torch.device("meta"):
+        teacher, student = Teacher(), Student()
+    for module in (teacher, student):
+        group = module.configure_optimizers().param_groups[0]
+        assert (group["lr"], group["betas"]) == (5e-5, (0.5, 0.999))
+        assert tuple(module.weights) == (10, 10, 0.5)
+    assert student.alpha == 0.5
+
+
+def overfit(module: TransferModule, batch: TransferBatch) -> tuple[float, float]:
+    """The image loss before and after training on one batch alone, until it is under 1/20 or 600 steps are over."""
+    module.setup("fit")
+    module.train()
+    optimizer = module.configure_optimizers()
+    history: list[float] = []
+    for _ in range(600):
+        losses = module.losses(batch)
+        history.append(float(losses["image_loss"].detach().mean()))
+        if history[-1] < history[0] / 20:
+            break
+        optimizer.zero_grad()
+        losses["loss"].mean().backward()
+        optimizer.step()
+    return history[0], history[-1]
+
+
+@pytest.mark.slow
+def test_teacher_and_student_can_overfit_one_batch(batch: TransferBatch, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    teacher = Teacher(SMALL, lr=2e-3)
+    first, last = overfit(teacher, batch)
+    assert last < first / 20
+    student = Student(save(teacher, tmp_path / "teacher.ckpt"), SMALL, lr=2e-3)
+    first, last = overfit(student, batch)
+    assert last < first / 20

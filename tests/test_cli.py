@@ -1,0 +1,426 @@
+"""Every command in process, on tiny networks and tiny photos."""
+
+import csv
+import os
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from deepct.cli import COMMANDS, main, resolve_configs
+from deepct.data.folder import FolderDataModule
+from deepct.networks import load_network
+
+CONF = Path(__file__).parent / "conf"
+TEACHERS = sorted(path.stem for path in CONF.glob("teacher*.yaml"))
+STUDENTS = sorted(path.stem for path in CONF.glob("student*.yaml"))
+SHARED_FIVEK = Path(__file__).parents[2] / "shared" / "data" / "fivek"
+
+
+def words(command: str, conf: str, root: Path, *more: str | Path) -> list[str]:
+    configs = ["--config", str(CONF / "base.yaml"), "--config", str(CONF / f"{conf}.yaml")]
+    folder = root / "raw" if conf == "teacher-photos" else root
+    return [command, *configs, "--data.root", str(folder), *map(str, more)]
+
+
+def best(folder: Path) -> Path:
+    """The newest checkpoint of the runs in a folder."""
+    return max(folder.glob("runs/run/*/checkpoints/best*.ckpt"), key=lambda path: path.stat().st_mtime)
+
+
+def metrics(folder: Path) -> dict[str, list[float]]:
+    """The newest run's metrics.csv, column by column, empty cells left out."""
+    path = max(folder.glob("runs/run/*/metrics.csv"), key=lambda path: path.stat().st_mtime)
+    with path.open() as file:
+        rows = list(csv.DictReader(file))
+    return {key: [float(row[key]) for row in rows if row[key]] for key in rows[0]}
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def trained_teacher(fivek_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint of a tiny teacher."""
+    folder = tmp_path_factory.mktemp("teacher")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert main(words("fit", "teacher", fivek_root)) == 0
+    return best(folder)
+
+
+@pytest.fixture(scope="module")
+def trained_student(fivek_root: Path, trained_teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint of a tiny student."""
+    folder = tmp_path_factory.mktemp("student")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert main(words("fit", "student", fivek_root, "--model.teacher", trained_teacher)) == 0
+    return best(folder)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Sources of two sizes and a reference, with label maps."""
+    rng = np.random.default_rng(0)
+    for folder, name, size in (
+        ("source", "one", (48, 64)),
+        ("source", "two", (70, 40)),
+        ("reference", "ref", (50, 50)),
+    ):
+        for kind, shape, top in ((folder, (*size, 3), 256), (f"{folder}_masks", size, 3)):
+            (tmp_path / kind).mkdir(exist_ok=True)
+            Image.fromarray(rng.integers(0, top, shape, dtype=np.uint8)).save(tmp_path / kind / f"{name}.png")
+    return tmp_path
+
+
+def predict(checkpoint: Path, photos: Path, *more: str) -> int:
+    reference = photos / "reference"
+    arguments = ["--data.source", photos / "source", "--data.reference", reference, "--output", photos / "out", *more]
+    fast = ["--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false", "--data.num_workers", "0"]
+    return main(
+        ["predict", "--config", "configs/predict.yaml", "--ckpt_path", *map(str, [checkpoint, *arguments, *fast])]
+    )
+
+
+def test_help_lists_every_command_in_under_five_seconds() -> None:
+    start = time.monotonic()
+    done = subprocess.run([sys.executable, "-m", "deepct.cli", "--help"], capture_output=True, text=True, check=True)
+    assert time.monotonic() - start < 5
+    assert [line.split()[0] for line in done.stdout.split("commands:\n")[1].split("\n\n")[0].splitlines()] == [
+        *COMMANDS
+    ]
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, deepct.cli; deepct.cli.main(['--help']); sys.exit(bool({'torch', 'lightning'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, check=False).returncode == 0
+
+
+def test_each_commands_help_comes_from_its_own_parser(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["predict", "--help"])
+    assert stop.value.code == 0
+    printed = capsys.readouterr().out
+    assert "--output" in printed
+    assert "--writer.sheet" in printed
+
+
+def test_an_unknown_command_is_refused_with_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train"]) == 2
+    assert "no command 'train'; there are fit, validate, test, predict" in capsys.readouterr().err
+
+
+def test_configurations_are_found_in_the_package(tmp_path: Path) -> None:
+    resolved = resolve_configs(["fit", "--config", "configs/teacher.yaml", "--config=configs/demo/student.yaml"])
+    assert Path(resolved[2]).is_file()
+    assert Path(resolved[3].removeprefix("--config=")).is_file()
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "teacher.yaml").touch()
+    assert resolve_configs(["fit", "--config", "configs/teacher.yaml"])[2] == "configs/teacher.yaml"
+
+
+def test_a_missing_configuration_is_an_error_that_lists_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", "--config", "configs/teecher.yaml"]) == 2
+    assert "configs/teecher.yaml: there is no such configuration; deepct has configs/demo" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("conf", TEACHERS)
+def test_a_teacher_trains_tests_and_predicts(conf: str, fivek_root: Path, photos: Path) -> None:
+    assert main(words("fit", conf, fivek_root)) == 0
+    logged = metrics(photos)
+    for stage in ("train", "val"):
+        for name in ("loss", "image_loss", "histogram_loss", "multiscale_loss"):
+            assert np.isfinite(logged[f"{stage}/{name}"]).all()
+    terms = sum(logged[f"val/{name}"][0] for name in ("image_loss", "histogram_loss", "multiscale_loss"))
+    assert logged["val/loss"][0] == pytest.approx(terms, rel=1e-5)
+    assert main(words("test", conf, fivek_root, "--ckpt_path", best(photos))) == 0
+    assert predict(best(photos), photos) == 0
+    assert sorted(path.name for path in (photos / "out").iterdir()) == ["one__ref.png", "two__ref.png"]
+
+
+@pytest.mark.parametrize("conf", STUDENTS)
+def test_a_student_trains_tests_and_predicts(conf: str, trained_teacher: Path, fivek_root: Path, photos: Path) -> None:
+    assert main(words("fit", conf, fivek_root, "--model.teacher", trained_teacher)) == 0
+    logged = metrics(photos)
+    for stage in ("train", "val"):
+        hard = sum(logged[f"{stage}/{name}_loss"][0] for name in ("image", "histogram", "multiscale"))
+        soft = sum(logged[f"{stage}/soft_{name}_loss"][0] for name in ("image", "histogram", "multiscale"))
+        assert logged[f"{stage}/hard_loss"][0] == pytest.approx(hard, rel=1e-5)
+        assert logged[f"{stage}/soft_loss"][0] == pytest.approx(soft, rel=1e-5)
+        assert logged[f"{stage}/loss"][0] == pytest.approx(0.5 * hard + 0.5 * soft, rel=1e-5)
+    assert main(words("test", conf, fivek_root, "--ckpt_path", best(photos))) == 0
+    assert predict(best(photos), photos) == 0
+
+
+def test_the_test_writes_every_pair_once_and_logs_the_means(
+    trained_teacher: Path, fivek_root: Path, tmp_path: Path
+) -> None:
+    assert main(words("test", "teacher", fivek_root, "--ckpt_path", trained_teacher)) == 0
+    with next(tmp_path.glob("runs/run/*/test.csv")).open() as file:
+        rows = list(csv.DictReader(file))
+    assert len({row["pair"] for row in rows}) == len(rows) == 20  # two scenes, five looks, two kinds
+    logged = metrics(tmp_path)
+    for figure in ("loss", "image_loss", "psnr", "ssim", "delta_e_mean", "delta_e_median", "delta_e_p95"):
+        mean = sum(float(row[figure]) for row in rows) / len(rows)
+        assert logged[f"test/{figure}"][0] == pytest.approx(mean, rel=1e-4)
+
+
+def test_a_trained_student_needs_its_teacher_no_more(trained_teacher: Path, fivek_root: Path, photos: Path) -> None:
+    teacher = photos / "teacher.ckpt"
+    teacher.write_bytes(trained_teacher.read_bytes())
+    assert main(words("fit", "student", fivek_root, "--model.teacher", teacher)) == 0
+    (photos / "elsewhere").mkdir()
+    student = best(photos).rename(photos / "elsewhere" / "student.ckpt")
+    teacher.unlink()
+    assert main(words("test", "student", fivek_root, "--ckpt_path", student)) == 0
+    assert predict(student, photos) == 0
+    resumed = words("fit", "student", fivek_root, "--ckpt_path", student, "--trainer.max_epochs", "2")
+    assert main([*resumed, "--model.teacher", str(trained_teacher)]) == 0
+    assert torch.load(best(photos), weights_only=True)["epoch"] == 1
+
+
+def test_a_students_checkpoint_holds_nothing_of_the_teacher(trained_student: Path, trained_teacher: Path) -> None:
+    checkpoint = torch.load(trained_student, weights_only=True)
+    student = load_network(trained_student).state_dict()
+    assert set(checkpoint["state_dict"]) == {f"network.{name}" for name in student}
+    assert str(trained_teacher) not in repr({k: v for k, v in checkpoint.items() if k != "state_dict"})
+    optimised = checkpoint["optimizer_states"][0]["param_groups"][0]["params"]
+    assert len(optimised) == sum(1 for _ in load_network(trained_student).parameters())
+
+
+def test_distilling_leaves_the_teacher_bit_for_bit(
+    trained_student: Path, trained_teacher: Path, fivek_root: Path
+) -> None:
+    before = trained_teacher.read_bytes()
+    assert main(words("fit", "student", fivek_root, "--model.teacher", trained_teacher)) == 0
+    assert trained_teacher.read_bytes() == before
+
+
+def test_hyperparameters_in_a_checkpoint_are_the_networks_alone(trained_student: Path) -> None:
+    hyperparameters = torch.load(trained_student, weights_only=True)["hyper_parameters"]
+    assert set(hyperparameters) == {"_class_path", "network"}
+
+
+def test_flags_win_over_the_checkpoint_but_for_the_network(
+    trained_teacher: Path, fivek_root: Path, tmp_path: Path
+) -> None:
+    flags = ("--ckpt_path", trained_teacher, "--trainer.max_epochs", "2", "--model.lambda_histogram", "3.5")
+    assert main(words("fit", "teacher", fivek_root, *flags, "--model.network.refinement_width", "9")) == 0
+    saved = max(tmp_path.glob("runs/run/*/config.yaml"), key=lambda path: path.stat().st_mtime).read_text()
+    assert "lambda_histogram: 3.5" in saved
+    assert load_network(best(tmp_path)).config.refinement_width == 4
+
+
+def test_a_student_without_a_teacher_is_refused(fivek_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words("fit", "student", fivek_root)) == 2
+    assert "give its checkpoint with --model.teacher" in capsys.readouterr().err
+
+
+def test_a_teacher_without_decoder_pictures_cannot_teach_them(
+    fivek_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words("fit", "teacher-no-scales", fivek_root)) == 0
+    assert main(words("fit", "student", fivek_root, "--model.teacher", best(tmp_path))) == 2
+    assert "no decoder pictures" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["validate", "test", "predict"])
+def test_commands_that_need_a_checkpoint_say_so(
+    command: str, fivek_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = words(command, "teacher", fivek_root)
+    if command == "predict":
+        files = ["--data.source", "x", "--data.reference", "y", "--output", "z"]
+        arguments = ["predict", "--config", "configs/predict.yaml", *files]
+    assert main(arguments) == 2
+    assert f"deepct {command} needs the checkpoint of a training: --ckpt_path" in capsys.readouterr().err
+
+
+def test_wrong_data_stops_before_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words("fit", "teacher", tmp_path / "nowhere")) == 2
+    error = capsys.readouterr().err
+    assert "nowhere: there is no such folder" in error
+    assert "Traceback" not in error
+
+
+def test_fit_ends_with_the_checkpoint_and_the_next_command(
+    fivek_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words("fit", "teacher", fivek_root)) == 0
+    printed = capsys.readouterr().out
+    assert "best checkpoint: runs/run/version_0/checkpoints/best.ckpt" in printed
+    assert "deepct fit --config configs/student.yaml --model.teacher runs/run/version_0" in printed
+
+
+def test_predict_goes_on_past_a_broken_photo_and_ends_with_1(
+    trained_student: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = photos / "source" / "broken.jpg"
+    broken.write_bytes(b"\xff\xd8\xff\xe0 no photo")
+    assert predict(trained_student, photos) == 1
+    printed = capsys.readouterr().out
+    assert "1 failed:" in printed
+    assert str(broken) in printed
+    assert sorted(path.name for path in (photos / "out").iterdir()) == ["one__ref.png", "two__ref.png"]
+
+
+def test_predictions_keep_size_and_orientation_and_leave_the_inputs(trained_student: Path, photos: Path) -> None:
+    upright = Image.open(photos / "source" / "one.png")
+    exif = upright.getexif()
+    exif[0x0112] = 6  # to be turned clockwise
+    upright.transpose(Image.Transpose.ROTATE_90).save(photos / "source" / "turned.png", exif=exif)
+    before = {path: path.read_bytes() for path in photos.rglob("*.png")}
+    assert predict(trained_student, photos) == 0
+    with Image.open(photos / "out" / "one__ref.png") as one, Image.open(photos / "out" / "turned__ref.png") as turned:
+        assert one.size == turned.size == (64, 48)
+        assert np.array_equal(np.asarray(one), np.asarray(turned))
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_masks_make_a_transfer_semantic(trained_student: Path, photos: Path) -> None:
+    assert predict(trained_student, photos) == 0
+    plain = np.asarray(Image.open(photos / "out" / "one__ref.png"))
+    masks = [
+        "--data.source_masks",
+        str(photos / "source_masks"),
+        "--data.reference_masks",
+        str(photos / "reference_masks"),
+    ]
+    assert predict(trained_student, photos, *masks) == 0
+    assert not np.array_equal(np.asarray(Image.open(photos / "out" / "one__ref.png")), plain)
+
+
+def test_predict_writes_jpeg_and_sheets_on_request(trained_student: Path, photos: Path) -> None:
+    assert predict(trained_student, photos, "--writer.format", "jpg", "--writer.sheet", "true") == 0
+    assert sorted(path.name for path in (photos / "out").iterdir()) == ["one__ref.jpg", "sheet-001.png", "two__ref.jpg"]
+
+
+def test_predict_refuses_to_write_among_its_inputs(
+    trained_student: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert predict(trained_student, photos, "--output", str(photos / "source")) == 2
+    assert "holds the photos to read; give --output another folder" in capsys.readouterr().err
+
+
+def test_predict_leaves_no_run_behind(trained_student: Path, photos: Path) -> None:
+    before = set(photos.iterdir())
+    assert predict(trained_student, photos) == 0
+    assert set(photos.iterdir()) - before == {photos / "out"}
+
+
+def test_predictions_are_not_kept_in_memory(
+    trained_student: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import weakref
+
+    from deepct.callbacks import PredictionWriter
+
+    alive: list[int] = []
+    seen: list[weakref.ref] = []
+    write = PredictionWriter.write_on_batch_end
+
+    def watch(self, trainer, module, prediction, *rest) -> None:
+        alive.append(sum(ref() is not None for ref in seen))
+        seen.append(weakref.ref(prediction.image))
+        write(self, trainer, module, prediction, *rest)
+
+    monkeypatch.setattr(PredictionWriter, "write_on_batch_end", watch)
+    for index in range(8):
+        Image.new("RGB", (32, 32), (index, 99, 0)).save(photos / "source" / f"more{index}.png")
+    assert predict(trained_student, photos) == 0
+    assert len(alive) == 10
+    assert max(alive) <= 2
+
+
+def test_the_data_module_of_prediction_pairs_by_stem(photos: Path) -> None:
+    module = FolderDataModule(str(photos / "source"), str(photos / "source"), num_workers=0)
+    module.setup("predict")
+    assert [(job.source.name, job.reference.name) for job in module.jobs] == [
+        ("one.png", "one.png"),
+        ("two.png", "two.png"),
+    ]
+
+
+def test_wandb_keeps_config_losses_and_pictures_offline(fivek_root: Path, tmp_path: Path) -> None:
+    pytest.importorskip("wandb")
+    environment = {**os.environ, "WANDB_MODE": "offline", "WANDB_SILENT": "true"}
+    panels = tmp_path / "panels.yaml"
+    panels.write_text(
+        "trainer:\n  callbacks:\n    - class_path: deepct.callbacks.DemoPanels\n      init_args: {size: 32}\n"
+    )
+    arguments = words("fit", "teacher", fivek_root, "--config", "configs/wandb.yaml", "--config", panels)
+    subprocess.run([sys.executable, "-m", "deepct.cli", *arguments], env=environment, check=True, timeout=300)
+    records = read_wandb(next(tmp_path.glob("runs/wandb/offline-run-*/*.wandb")))
+    history = {item.key or ".".join(item.nested_key) for record in records for item in record.history.item}
+    for name in ("loss", "image_loss", "histogram_loss", "multiscale_loss"):
+        assert {f"train/{name}", f"val/{name}"} <= history
+    assert "demo_pairs" in {key.split(".")[0] for key in history}
+    config = {item.key or ".".join(item.nested_key) for record in records for item in record.config.update} | {
+        item.key or ".".join(item.nested_key) for record in records for item in record.run.config.update
+    }
+    assert any(key.startswith("model") for key in config)
+    assert list(tmp_path.glob("runs/wandb/offline-run-*/files/media/images/demo_pairs*.png"))
+
+
+def read_wandb(path: Path) -> list:
+    """Every record of an offline run's own file: LevelDB's log format after a header of 7 bytes."""
+    from wandb.proto import wandb_internal_pb2
+
+    data, block = path.read_bytes(), 32768
+    records, parts, position = [], b"", 7
+    while position + 7 <= len(data):
+        if block - position % block < 7:  # no header fits here any more
+            position += block - position % block
+            continue
+        length, kind = struct.unpack("<HB", data[position + 4 : position + 7])
+        parts += data[position + 7 : position + 7 + length]
+        position += 7 + length
+        if kind in (1, 4):  # whole, or the last part
+            record = wandb_internal_pb2.Record()
+            record.ParseFromString(parts)
+            records.append(record)
+            parts = b""
+    return records
+
+
+def test_wandb_without_an_account_stays_offline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("wandb")
+    from deepct.loggers import WandbLogger
+
+    for name in ("WANDB_MODE", "WANDB_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    logger = WandbLogger(save_dir=str(tmp_path / "runs"))
+    assert logger._offline
+    assert "stays offline" in caplog.text
+
+
+@pytest.mark.skipif(not SHARED_FIVEK.is_dir(), reason="the FiveK photos are not here")
+def test_real_fivek_photos_train_test_and_predict(tmp_path: Path) -> None:
+    assert main(words("fit", "teacher", SHARED_FIVEK, "--data.val_fraction", "0.5", "--data.test_fraction", "0")) == 0
+    everything = ("--data.val_fraction", "0", "--data.test_fraction", "1")
+    assert main(words("test", "teacher", SHARED_FIVEK, *everything, "--ckpt_path", best(tmp_path))) == 0
+    with next(tmp_path.glob("runs/run/*/test.csv")).open() as file:
+        assert len(list(csv.DictReader(file))) == 20
+    for folder in ("source", "reference"):
+        (tmp_path / folder).mkdir()
+    name = "a0029-jmac_DSC3974.jpg"
+    (tmp_path / "source" / name).symlink_to(SHARED_FIVEK / "raw" / name)
+    (tmp_path / "reference" / name).symlink_to(SHARED_FIVEK / "c" / name)
+    masks = str(SHARED_FIVEK / "masks")
+    assert predict(best(tmp_path), tmp_path, "--data.source_masks", masks, "--data.reference_masks", masks) == 0
+    with Image.open(tmp_path / "out" / f"{Path(name).stem}__{Path(name).stem}.png") as result:
+        assert result.size == (2014, 3040)

@@ -1,0 +1,101 @@
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+from skimage.color import lab2rgb, rgb2hsv, rgb2lab
+from torch import Tensor
+
+from deepct import color
+
+EDGES = torch.tensor(list(product((0.0, 0.04045, 0.0404, 0.5, 1.0), repeat=3)), dtype=torch.float64)
+
+
+def pixels() -> Tensor:
+    """Random and edge colours, (3, 1, N) float64."""
+    random = torch.rand(5000, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    return torch.cat((random, EDGES)).T.unsqueeze(1)
+
+
+def as_image(planes: Tensor) -> np.ndarray:
+    return planes.numpy().transpose(1, 2, 0)
+
+
+def test_rgb_to_lab_agrees_with_scikit_image() -> None:
+    rgb = pixels()
+    assert np.abs(as_image(color.rgb_to_lab(rgb)) - rgb2lab(as_image(rgb))).max() < 1e-3
+
+
+def test_rgb_to_lab_agrees_in_float32() -> None:
+    rgb = pixels()
+    assert np.abs(as_image(color.rgb_to_lab(rgb.float())) - rgb2lab(as_image(rgb))).max() < 1e-3
+
+
+def test_lab_to_rgb_agrees_with_scikit_image() -> None:
+    lab = rgb2lab(as_image(pixels()))
+    ours = color.lab_to_rgb(torch.from_numpy(lab.transpose(2, 0, 1)))
+    assert np.abs(as_image(ours) - lab2rgb(lab)).max() < 1e-5
+
+
+def test_lab_and_back_is_the_identity() -> None:
+    rgb = pixels()
+    assert (color.lab_to_rgb(color.rgb_to_lab(rgb)) - rgb).abs().max() < 1e-5
+    assert (color.normalized_to_rgb(color.rgb_to_normalized(rgb)) - rgb).abs().max() < 1e-5
+
+
+def test_every_8_bit_colour_survives_the_way_there_and_back() -> None:
+    levels = torch.arange(0, 256, 5, dtype=torch.uint8)
+    image = torch.cartesian_prod(levels, levels, levels).T.reshape(3, -1, len(levels))
+    back = color.rgb_to_uint8(color.normalized_to_rgb(color.rgb_to_normalized(color.uint8_to_rgb(image))))
+    assert torch.equal(back, image)
+
+
+def test_normalised_lab_fills_its_range_over_the_srgb_gamut() -> None:
+    levels = torch.linspace(0, 1, 33, dtype=torch.float64)
+    gamut = torch.cartesian_prod(levels, levels, levels).T.reshape(3, 33, -1)
+    planes = color.rgb_to_normalized(gamut).flatten(1)
+    torch.testing.assert_close(planes.amin(1), -torch.ones(3, dtype=torch.float64), atol=1e-3, rtol=0)
+    torch.testing.assert_close(planes.amax(1), torch.ones(3, dtype=torch.float64), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("function", [color.rgb_to_lab, color.lab_to_rgb, color.rgb_to_normalized])
+@pytest.mark.parametrize("value", [0.0, 0.0031308, 0.04045, 0.5, 1.0])
+def test_gradients_are_finite_everywhere(function, value: float) -> None:
+    planes = torch.full((1, 3, 2, 2), value, requires_grad=True)
+    function(planes).sum().backward()
+    assert torch.isfinite(planes.grad).all()
+
+
+def test_gradients_are_right() -> None:
+    rgb = torch.rand(1, 3, 2, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    assert torch.autograd.gradcheck(color.rgb_to_normalized, rgb)
+    assert torch.autograd.gradcheck(color.normalized_to_rgb, color.rgb_to_normalized(rgb).detach().requires_grad_())
+
+
+def test_hsv_agrees_with_scikit_image_and_inverts() -> None:
+    rgb = pixels()
+    hsv = color.rgb_to_hsv(rgb)
+    assert np.abs(as_image(hsv) - rgb2hsv(as_image(rgb))).max() < 1e-9
+    assert (color.hsv_to_rgb(hsv) - rgb).abs().max() < 1e-9
+
+
+def test_a_shift_keeps_lightness_and_moves_colour() -> None:
+    rgb = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(2))
+    lab = color.rgb_to_lab(rgb)
+    shifted = color.shift_hue_saturation(rgb, torch.tensor([0.0, 0.5]), torch.tensor([1.0, 0.5]))
+    assert torch.equal(shifted[:, 0], lab[:, 0])
+    torch.testing.assert_close(shifted[0], lab[0], atol=1e-3, rtol=0)
+    assert (shifted[1, 1:] - lab[1, 1:]).abs().mean() > 10
+
+
+def test_a_half_turn_of_the_hue_makes_red_cyan() -> None:
+    red = torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1)
+    cyan = color.rgb_to_lab(torch.tensor([0.0, 1.0, 1.0]).view(1, 3, 1, 1))
+    shifted = color.shift_hue_saturation(red, torch.tensor([0.5]), torch.tensor([1.0]))
+    torch.testing.assert_close(shifted[:, 1:], cyan[:, 1:], atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("planes", [torch.rand(2, 4, 4), torch.rand(4, 4), torch.zeros(3, 2, 2, dtype=torch.uint8)])
+def test_wrong_shapes_and_types_are_refused(planes: Tensor) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        color.rgb_to_lab(planes)
