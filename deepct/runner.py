@@ -1,5 +1,6 @@
 """LightningCLI as deepct drives it."""
 
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -75,8 +76,9 @@ class DeepctCLI(LightningCLI):
     def after_fit(self) -> None:
         """Say where the best checkpoint is and what to do with it."""
         checkpoint = self.trainer.checkpoint_callback
-        path = getattr(checkpoint, "best_model_path", "") or getattr(checkpoint, "last_model_path", "")
-        if not (path and self.trainer.is_global_zero):
+        paths = (getattr(checkpoint, name, "") for name in ("best_model_path", "last_model_path"))
+        path = next((path for path in paths if Path(path).is_file()), None)
+        if path is None or not self.trainer.is_global_zero:
             return
         print(f"best checkpoint: {path}")
         if isinstance(self.model, Student):

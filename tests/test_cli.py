@@ -20,6 +20,14 @@ from deepct.networks import load_network
 CONF = Path(__file__).parent / "conf"
 TEACHERS = sorted(path.stem for path in CONF.glob("teacher*.yaml"))
 STUDENTS = sorted(path.stem for path in CONF.glob("student*.yaml"))
+PANELS = """
+trainer:
+  callbacks:
+    - class_path: lightning.pytorch.callbacks.ModelCheckpoint
+      init_args: {save_last: true}
+    - class_path: deepct.callbacks.DemoPanels
+      init_args: {size: 32}
+"""
 SHARED_FIVEK = Path(__file__).parents[2] / "shared" / "data" / "fivek"
 
 
@@ -176,6 +184,34 @@ def test_the_test_writes_every_pair_once_and_logs_the_means(
         assert logged[f"test/{figure}"][0] == pytest.approx(mean, rel=1e-4)
 
 
+def test_two_processes_train_a_student_and_test_each_pair_once(
+    trained_teacher: Path, fivek_root: Path, tmp_path: Path
+) -> None:
+    processes = ("--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.limit_val_batches", "2")
+    panels = tmp_path / "panels.yaml"
+    panels.write_text(PANELS)
+    for arguments in (
+        words("fit", "student", fivek_root, "--model.teacher", trained_teacher, "--config", panels, *processes),
+        words("test", "student", fivek_root, "--ckpt_path", trained_teacher, *processes),
+    ):
+        subprocess.run([sys.executable, "-m", "deepct.cli", *arguments], check=True, timeout=300)
+    assert len(list(tmp_path.glob("runs/run/*/checkpoints/last.ckpt"))) == 1
+    assert len(list(tmp_path.glob("runs/run/*/pictures/demo_pairs-*.png"))) == 1
+    with next(tmp_path.glob("runs/run/*/test.csv")).open() as file:
+        names = [row["pair"] for row in csv.DictReader(file)]
+    assert len(set(names)) == len(names) == 20
+
+
+def test_validate_measures_a_student_with_and_without_its_teacher(
+    trained_student: Path, trained_teacher: Path, fivek_root: Path, tmp_path: Path
+) -> None:
+    arguments = words("validate", "student", fivek_root, "--ckpt_path", trained_student)
+    assert main(arguments) == 0
+    assert "val/soft_loss" not in metrics(tmp_path)
+    assert main([*arguments, "--model.teacher", str(trained_teacher)]) == 0
+    assert np.isfinite(metrics(tmp_path)["val/soft_loss"]).all()
+
+
 def test_a_trained_student_needs_its_teacher_no_more(trained_teacher: Path, fivek_root: Path, photos: Path) -> None:
     teacher = photos / "teacher.ckpt"
     teacher.write_bytes(trained_teacher.read_bytes())
@@ -219,7 +255,7 @@ def test_flags_win_over_the_checkpoint_but_for_the_network(
     assert main(words("fit", "teacher", fivek_root, *flags, "--model.network.refinement_width", "9")) == 0
     saved = max(tmp_path.glob("runs/run/*/config.yaml"), key=lambda path: path.stat().st_mtime).read_text()
     assert "lambda_histogram: 3.5" in saved
-    assert load_network(best(tmp_path)).config.refinement_width == 4
+    assert load_network(next(tmp_path.glob("runs/run/*/checkpoints/last.ckpt"))).config.refinement_width == 4
 
 
 def test_a_student_without_a_teacher_is_refused(fivek_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -356,9 +392,7 @@ def test_wandb_keeps_config_losses_and_pictures_offline(fivek_root: Path, tmp_pa
     pytest.importorskip("wandb")
     environment = {**os.environ, "WANDB_MODE": "offline", "WANDB_SILENT": "true"}
     panels = tmp_path / "panels.yaml"
-    panels.write_text(
-        "trainer:\n  callbacks:\n    - class_path: deepct.callbacks.DemoPanels\n      init_args: {size: 32}\n"
-    )
+    panels.write_text(PANELS)
     arguments = words("fit", "teacher", fivek_root, "--config", "configs/wandb.yaml", "--config", panels)
     subprocess.run([sys.executable, "-m", "deepct.cli", *arguments], env=environment, check=True, timeout=300)
     records = read_wandb(next(tmp_path.glob("runs/wandb/offline-run-*/*.wandb")))

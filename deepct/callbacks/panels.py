@@ -6,7 +6,6 @@ import lightning as L
 import numpy as np
 import torch
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
-from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
 
 from deepct.callbacks.sheet import Picture, contact_sheet, thumbnail
@@ -30,12 +29,16 @@ class DemoPanels(L.Callback):
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Make the sheet and show it; the sanity check shows nothing."""
-        if not trainer.sanity_checking and trainer.is_global_zero:
-            self._show(trainer, pl_module)
-
-    @rank_zero_only
-    def _show(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         assert isinstance(pl_module, TransferModule)
+        folder = Path(trainer.log_dir or ".")  # asks all processes
+        if trainer.sanity_checking or not trainer.is_global_zero:
+            return
+        loggers: list[Logger | None] = [*trainer.loggers] or [None]
+        sheet = self._sheet(pl_module)
+        for logger in loggers:
+            show_picture(logger, "demo_pairs", sheet, trainer.global_step, folder)
+
+    def _sheet(self, module: TransferModule) -> Picture:
         if not self._pairs:
             self._pairs = [
                 DemoPair(pair.name, *(thumbnail(photo, self.size) for photo in pair[1:])) for pair in demo_pairs()
@@ -43,14 +46,11 @@ class DemoPanels(L.Callback):
         rows = []
         for pair in self._pairs:
             source, reference = (
-                torch.tensor(photo.transpose(2, 0, 1), device=pl_module.device).unsqueeze(0) for photo in pair[1:]
+                torch.tensor(photo.transpose(2, 0, 1), device=module.device).unsqueeze(0) for photo in pair[1:]
             )
-            result = pl_module.network.recolor(source, reference)[0].cpu().numpy().transpose(1, 2, 0)
+            result = module.network.recolor(source, reference)[0].cpu().numpy().transpose(1, 2, 0)
             rows.append((pair.source, pair.reference, np.ascontiguousarray(result)))
-        sheet = contact_sheet(rows, ("source", "reference", "result"), [pair.name for pair in self._pairs])
-        loggers: list[Logger | None] = [*trainer.loggers] or [None]
-        for logger in loggers:
-            show_picture(logger, "demo_pairs", sheet, trainer.global_step, Path(trainer.log_dir or "."))
+        return contact_sheet(rows, ("source", "reference", "result"), [pair.name for pair in self._pairs])
 
 
 def show_picture(logger: Logger | None, name: str, picture: Picture, step: int, folder: Path) -> None:

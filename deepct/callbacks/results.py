@@ -37,8 +37,9 @@ class TestResults(L.Callback):
         rows.sort(key=lambda row: row["pair"])
         figures = [key for key in rows[0] if key != "pair"]
         pl_module.log_dict({f"test/{key}": sum(row[key] for row in rows) / len(rows) for key in figures})
+        folder = Path(trainer.log_dir or ".")  # asks all processes
         if trainer.is_global_zero:
-            path = Path(trainer.log_dir or ".") / "test.csv"
+            path = folder / "test.csv"
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("w", newline="") as file:
                 writer = csv.DictWriter(file, rows[0].keys())

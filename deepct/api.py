@@ -1,0 +1,88 @@
+"""Colour transfer from Python."""
+
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from deepct.histogram import UNLABELLED
+from deepct.networks import ColorTransferNetwork, load_network
+
+Photo = TypeVar("Photo", Image.Image, NDArray[np.uint8])
+
+
+class ColorTransfer:
+    """Give photos the colours of others.
+
+    >>> transfer = ColorTransfer.load("student.ckpt")            # doctest: +SKIP
+    >>> transfer.transfer(source, reference).save("result.png")  # doctest: +SKIP
+
+    Args:
+        network: a trained network.
+        device: where it runs.
+    """
+
+    def __init__(self, network: ColorTransferNetwork, device: str | torch.device = "cpu") -> None:
+        self.device = torch.device(device)
+        self.network = network.to(self.device).eval()
+
+    @classmethod
+    def load(cls, path: str | Path, device: str | torch.device = "cpu") -> "ColorTransfer":
+        """Load a checkpoint that ``deepct fit`` wrote, teacher or student.
+
+        Raises:
+            CheckpointError: the file is missing, or not a checkpoint of deepct. No code in it is ever run.
+        """
+        return cls(load_network(path), device)
+
+    def transfer(
+        self,
+        source: Photo,
+        reference: Image.Image | NDArray[np.uint8],
+        source_labels: ArrayLike | None = None,
+        reference_labels: ArrayLike | None = None,
+    ) -> Photo:
+        """Recolour one photo.
+
+        Args:
+            source: a PIL image, turned upright by its EXIF orientation, or (H, W, 3) uint8 sRGB.
+            reference: likewise, of any size.
+            source_labels: (H, W) label map of the upright source, 0 to 149, or 255 for no label. Both maps or none.
+            reference_labels: label map of the upright reference.
+
+        Returns:
+            The recoloured photo in the form and size of the upright source.
+
+        Raises:
+            ValueError: an array has another shape or type, or one label map came without the other.
+        """
+        photos = self._photo(source, "source"), self._photo(reference, "reference")
+        labels = (
+            self._labels(source_labels, photos[0], "source_labels"),
+            self._labels(reference_labels, photos[1], "reference_labels"),
+        )
+        result = self.network.recolor(*photos, *labels)
+        pixels = np.ascontiguousarray(result[0].cpu().numpy().transpose(1, 2, 0))
+        return Image.fromarray(pixels) if isinstance(source, Image.Image) else pixels
+
+    def _photo(self, photo: Image.Image | NDArray[np.uint8], name: str) -> Tensor:
+        upright = ImageOps.exif_transpose(photo).convert("RGB") if isinstance(photo, Image.Image) else photo
+        pixels = np.asarray(upright)
+        if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or not pixels.size:
+            raise ValueError(f"{name} must be (H, W, 3) uint8 sRGB, got {pixels.dtype} {pixels.shape}")
+        return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))).unsqueeze(0).to(self.device)
+
+    def _labels(self, labels: ArrayLike | None, photo: Tensor, name: str) -> Tensor | None:
+        if labels is None:
+            return None
+        array, size = np.asarray(labels), tuple(photo.shape[-2:])
+        if array.shape != size or array.dtype.kind not in "iu" or array.min() < 0 or array.max() > UNLABELLED:
+            raise ValueError(
+                f"{name} must be integers from 0 to {UNLABELLED} of the photo's size {size}, "
+                f"got {array.dtype} {array.shape}"
+            )
+        return torch.from_numpy(array.astype(np.uint8)).unsqueeze(0).to(self.device)
