@@ -1,5 +1,5 @@
-# Two commands on a fresh machine: `make demo` and `make test`. Both set everything up; nothing but Python 3.11 is needed.
-PYTHON ?= python3.11
+# Two commands on a fresh machine: `make demo` and `make test`. Both set everything up; nothing but Python 3.11 to 3.13, git and make is needed.
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13,$(shell command -v $(name))))
 VENV := .venv
 BIN := $(VENV)/bin
 DEEPCT := $(CURDIR)/$(BIN)/deepct

@@ -6,9 +6,11 @@ from typing import TypeVar
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
+from deepct.data.image import upright_srgb
+from deepct.data.masks import NUM_CLASSES, valid_labels
 from deepct.histogram import UNLABELLED
 from deepct.networks import ColorTransferNetwork, load_network
 
@@ -49,7 +51,7 @@ class ColorTransfer:
         """Recolour one photo.
 
         Args:
-            source: a PIL image, turned upright by its EXIF orientation, or (H, W, 3) uint8 sRGB.
+            source: a PIL image (its EXIF orientation and colour profile are applied), or (H, W, 3) uint8 sRGB.
             reference: likewise, of any size.
             source_labels: (H, W) label map of the upright source, 0 to 149, or 255 for no label. Both maps or none.
             reference_labels: label map of the upright reference.
@@ -70,8 +72,7 @@ class ColorTransfer:
         return Image.fromarray(pixels) if isinstance(source, Image.Image) else pixels
 
     def _photo(self, photo: Image.Image | NDArray[np.uint8], name: str) -> Tensor:
-        upright = ImageOps.exif_transpose(photo).convert("RGB") if isinstance(photo, Image.Image) else photo
-        pixels = np.asarray(upright)
+        pixels = np.asarray(upright_srgb(photo) if isinstance(photo, Image.Image) else photo)
         if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or not pixels.size:
             raise ValueError(f"{name} must be (H, W, 3) uint8 sRGB, got {pixels.dtype} {pixels.shape}")
         return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))).unsqueeze(0).to(self.device)
@@ -80,9 +81,9 @@ class ColorTransfer:
         if labels is None:
             return None
         array, size = np.asarray(labels), tuple(photo.shape[-2:])
-        if array.shape != size or array.dtype.kind not in "iu" or array.min() < 0 or array.max() > UNLABELLED:
+        if array.shape != size or array.dtype.kind not in "iu" or not valid_labels(array).all():
             raise ValueError(
-                f"{name} must be integers from 0 to {UNLABELLED} of the photo's size {size}, "
+                f"{name} must be integers from 0 to {NUM_CLASSES - 1}, or {UNLABELLED}, of the photo's size {size}, "
                 f"got {array.dtype} {array.shape}"
             )
         return torch.from_numpy(array.astype(np.uint8)).unsqueeze(0).to(self.device)

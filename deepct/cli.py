@@ -62,9 +62,19 @@ def main(args: Sequence[str] | None = None) -> int:
         if words[0] not in COMMANDS:
             raise DeepctError(f"there is no command {words[0]!r}; there are {', '.join(COMMANDS)}")
         return _run_lightning(resolve_configs(words))
-    except DeepctError as error:
-        print(f"deepct: error: {error}", file=sys.stderr)
+    except Exception as error:
+        cause = _find_cause(error)
+        if cause is None:
+            raise
+        print(f"deepct: error: {cause}", file=sys.stderr)
         return 2
+
+
+def _find_cause(error: BaseException | None) -> DeepctError | None:
+    """The error that a user can act on, though jsonargparse may have wrapped it."""
+    while error is not None and not isinstance(error, DeepctError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def _run_lightning(words: list[str]) -> int:

@@ -10,19 +10,19 @@ Three representations travel through deepct:
 Sources: IEC 61966-2-1 (sRGB), CIE 15 (Lab). The a and b bounds are those of Lee et al. 2020.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 # Linear sRGB to XYZ, already divided by the D65 white point, so that white maps to (1, 1, 1).
-_RGB_TO_XYZ = torch.tensor(
-    (
-        (0.412453 / 0.95047, 0.357580 / 0.95047, 0.180423 / 0.95047),
-        (0.212671, 0.715160, 0.072169),
-        (0.019334 / 1.08883, 0.119193 / 1.08883, 0.950227 / 1.08883),
-    ),
-    dtype=torch.float64,
+_Matrix = Sequence[Sequence[float]]
+_RGB_TO_XYZ: _Matrix = (
+    (0.412453 / 0.95047, 0.357580 / 0.95047, 0.180423 / 0.95047),
+    (0.212671, 0.715160, 0.072169),
+    (0.019334 / 1.08883, 0.119193 / 1.08883, 0.950227 / 1.08883),
 )
-_XYZ_TO_RGB = torch.linalg.inv(_RGB_TO_XYZ)
+_XYZ_TO_RGB: _Matrix = torch.linalg.inv(torch.tensor(_RGB_TO_XYZ, dtype=torch.float64)).tolist()
 _EPSILON = 0.008856  # below it, CIELAB's cube root gives way to a straight line
 _SLOPE = 7.787
 _OFFSET = 16.0 / 116.0
@@ -31,9 +31,10 @@ _A_MIN, _A_RANGE = -86.1830, 184.4161
 _B_MIN, _B_RANGE = -107.8573, 202.3354
 
 
-def _mix(matrix: Tensor, planes: Tensor) -> Tensor:
-    """Multiply every pixel's three values by a 3 x 3 matrix."""
-    return torch.einsum("ij,...jhw->...ihw", matrix.to(planes), planes)
+def _mix(matrix: _Matrix, planes: Tensor) -> Tensor:
+    """Multiply every pixel by a 3 x 3 matrix; written out, because autocast would halve a matrix product's bits."""
+    x, y, z = planes.unbind(-3)
+    return torch.stack([row[0] * x + row[1] * y + row[2] * z for row in matrix], dim=-3)
 
 
 def _check_planes(planes: Tensor) -> None:

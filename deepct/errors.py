@@ -13,5 +13,9 @@ class DataError(DeepctError):
     """A folder does not hold what a data layout needs."""
 
 
+class ConfigError(DeepctError, ValueError):
+    """A setting that no network can be built with."""
+
+
 class CheckpointError(DeepctError):
     """A checkpoint is missing, broken, or of another kind."""

@@ -65,13 +65,18 @@ class DeepctCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse, and check the checkpoint before anything is built."""
         super().parse_arguments(parser, args)
-        path = self.config[self.config.subcommand].get("ckpt_path")
+        command = self.config.subcommand
+        path = self.config[command].get("ckpt_path")
         if path is not None:
-            read_checkpoint(path)
-        elif self.config.subcommand != "fit":
-            raise CheckpointError(
-                f"deepct {self.config.subcommand} needs the checkpoint of a training: --ckpt_path CKPT"
-            )
+            kind = read_checkpoint(path)["hyper_parameters"]["_class_path"].rpartition(".")[2]
+            wanted = self.config[command].model.class_path.rpartition(".")[2]
+            if command == "fit" and kind != wanted:
+                raise CheckpointError(
+                    f"{path}: the checkpoint of a {kind} cannot resume a {wanted}; a student takes its teacher as "
+                    "--model.teacher"
+                )
+        elif command != "fit":
+            raise CheckpointError(f"deepct {command} needs the checkpoint of a training: --ckpt_path CKPT")
 
     def after_fit(self) -> None:
         """Say where the best checkpoint is and what to do with it."""
@@ -92,7 +97,9 @@ class DeepctCLI(LightningCLI):
     def after_predict(self) -> None:
         """List what failed."""
         writer = next(callback for callback in self.trainer.callbacks if isinstance(callback, PredictionWriter))  # type: ignore[attr-defined]
-        print(f"{writer.written} photos written to {writer.output}")
+        self.status = int(bool(writer.failures))
+        if not self.trainer.is_global_zero:
+            return
+        print(f"{len(writer.written)} photos written to {writer.output}")
         if writer.failures:
-            self.status = 1
             print(f"{len(writer.failures)} failed:", *writer.failures, sep="\n  ")

@@ -15,7 +15,9 @@ from PIL import Image
 
 from deepct.cli import COMMANDS, main, resolve_configs
 from deepct.data.folder import FolderDataModule
+from deepct.modules.student import FrozenTeacher
 from deepct.networks import load_network
+from deepct.runner import DeepctCLI
 
 CONF = Path(__file__).parent / "conf"
 TEACHERS = sorted(path.stem for path in CONF.glob("teacher*.yaml"))
@@ -103,9 +105,8 @@ def test_help_lists_every_command_in_under_five_seconds() -> None:
     start = time.monotonic()
     done = subprocess.run([sys.executable, "-m", "deepct.cli", "--help"], capture_output=True, text=True, check=True)
     assert time.monotonic() - start < 5
-    assert [line.split()[0] for line in done.stdout.split("commands:\n")[1].split("\n\n")[0].splitlines()] == [
-        *COMMANDS
-    ]
+    listed = {line.split()[0] for line in done.stdout.split("commands:\n")[1].split("\n\n")[0].splitlines()}
+    assert listed == {*DeepctCLI.subcommands()} == {*COMMANDS}
 
 
 def test_help_loads_nothing_heavy() -> None:
@@ -185,14 +186,14 @@ def test_the_test_writes_every_pair_once_and_logs_the_means(
 
 
 def test_two_processes_train_a_student_and_test_each_pair_once(
-    trained_teacher: Path, fivek_root: Path, tmp_path: Path
+    trained_teacher: Path, trained_student: Path, fivek_root: Path, tmp_path: Path
 ) -> None:
     processes = ("--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.limit_val_batches", "2")
     panels = tmp_path / "panels.yaml"
     panels.write_text(PANELS)
     for arguments in (
         words("fit", "student", fivek_root, "--model.teacher", trained_teacher, "--config", panels, *processes),
-        words("test", "student", fivek_root, "--ckpt_path", trained_teacher, *processes),
+        words("test", "student", fivek_root, "--ckpt_path", trained_student, *processes),
     ):
         subprocess.run([sys.executable, "-m", "deepct.cli", *arguments], check=True, timeout=300)
     assert len(list(tmp_path.glob("runs/run/*/checkpoints/last.ckpt"))) == 1
@@ -236,11 +237,39 @@ def test_a_students_checkpoint_holds_nothing_of_the_teacher(trained_student: Pat
 
 
 def test_distilling_leaves_the_teacher_bit_for_bit(
-    trained_student: Path, trained_teacher: Path, fivek_root: Path
+    trained_teacher: Path, fivek_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = trained_teacher.read_bytes()
+    asked: list[FrozenTeacher] = []
+    ask = FrozenTeacher.__call__
+    monkeypatch.setattr(FrozenTeacher, "__call__", lambda self, batch: asked.append(self) or ask(self, batch))
     assert main(words("fit", "student", fivek_root, "--model.teacher", trained_teacher)) == 0
-    assert trained_teacher.read_bytes() == before
+    before = load_network(trained_teacher).state_dict()
+    after = asked[-1].network.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_teachers_checkpoint_does_not_resume_a_student(
+    trained_teacher: Path, fivek_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words("fit", "student", fivek_root, "--ckpt_path", trained_teacher)) == 2
+    assert "the checkpoint of a Teacher cannot resume a Student" in capsys.readouterr().err
+
+
+def test_a_loss_weight_of_zero_fits_a_checkpoint_with_heads(trained_teacher: Path, fivek_root: Path) -> None:
+    flags = ("--ckpt_path", trained_teacher, "--model.lambda_multiscale", "0")
+    assert main(words("fit", "teacher", fivek_root, *flags, "--trainer.max_epochs", "2")) == 0
+    assert main(words("test", "teacher", fivek_root, *flags)) == 0
+
+
+def test_a_network_that_cannot_be_built_is_a_clear_error(fivek_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words("fit", "teacher", fivek_root, "--model.network.ab_bins", "32")) == 2
+    assert "deepct: error: HEN needs 64 ab bins, got 32" in capsys.readouterr().err
+
+
+def test_a_missing_mask_folder_is_an_error(fivek_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words("fit", "teacher", fivek_root, "--data.masks", "nonsense")) == 2
+    assert "nonsense: there is no such folder of label maps" in capsys.readouterr().err
 
 
 def test_hyperparameters_in_a_checkpoint_are_the_networks_alone(trained_student: Path) -> None:
@@ -346,7 +375,52 @@ def test_predict_refuses_to_write_among_its_inputs(
     trained_student: Path, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert predict(trained_student, photos, "--output", str(photos / "source")) == 2
-    assert "holds the photos to read; give --output another folder" in capsys.readouterr().err
+    assert "holds what is to be read; give --output another folder" in capsys.readouterr().err
+
+
+def test_predict_refuses_to_write_among_linked_inputs_and_masks(
+    trained_student: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photos / "links").mkdir()
+    (photos / "links" / "one.png").symlink_to(photos / "source" / "one.png")
+    links = ["--data.source", str(photos / "links")]
+    for output in ("links", "source"):
+        assert predict(trained_student, photos, *links, "--output", str(photos / output)) == 2
+    masks = [
+        "--data.source_masks",
+        str(photos / "source_masks"),
+        "--data.reference_masks",
+        str(photos / "reference_masks"),
+    ]
+    assert predict(trained_student, photos, *masks, "--output", str(photos / "source_masks")) == 2
+    assert capsys.readouterr().err.count("holds what is to be read") == 3
+
+
+def test_two_processes_predict_every_photo_and_report_every_failure(trained_student: Path, photos: Path) -> None:
+    (photos / "source" / "broken.jpg").write_bytes(b"no photo")
+    for index in range(3):
+        Image.new("RGB", (32, 32), (index, 99, 0)).save(photos / "source" / f"more{index}.png")
+    arguments = [
+        "--data.source",
+        photos / "source",
+        "--data.reference",
+        photos / "reference",
+        "--output",
+        photos / "out",
+    ]
+    processes = ["--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.strategy", "ddp"]
+    command = ["predict", "--config", "configs/predict.yaml", "--ckpt_path", trained_student, *arguments, *processes]
+    done = subprocess.run(
+        [sys.executable, "-m", "deepct.cli", *map(str, command), "--data.num_workers", "0"],
+        check=False,
+        timeout=300,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "5 photos written" in done.stdout
+    assert "1 failed" in done.stdout
+    assert len(list((photos / "out").iterdir())) == 5
 
 
 def test_predict_leaves_no_run_behind(trained_student: Path, photos: Path) -> None:

@@ -72,6 +72,16 @@ def test_gradients_are_right() -> None:
     assert torch.autograd.gradcheck(color.normalized_to_rgb, color.rgb_to_normalized(rgb).detach().requires_grad_())
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_colours_keep_full_precision_under_autocast(dtype: torch.dtype) -> None:
+    rgb = pixels().float()
+    with torch.autocast("cpu", dtype=dtype):
+        lab = color.rgb_to_lab(rgb)
+        back = color.lab_to_rgb(lab)
+    assert np.abs(as_image(lab) - rgb2lab(as_image(rgb.double()))).max() < 1e-3
+    assert (back - rgb).abs().max() < 1e-4
+
+
 def test_hsv_agrees_with_scikit_image_and_inverts() -> None:
     rgb = pixels()
     hsv = color.rgb_to_hsv(rgb)

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch.distributed
+
+from deepct.callbacks.gather import gather
 
 
 class TestResults(L.Callback):
@@ -31,7 +32,7 @@ class TestResults(L.Callback):
 
     def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Gather the rows of all processes, write them and log their means."""
-        rows = list({row["pair"]: row for row in _gather(self.rows)}.values())
+        rows = list({row["pair"]: row for row in gather(self.rows)}.values())
         if not rows:
             return
         rows.sort(key=lambda row: row["pair"])
@@ -46,11 +47,3 @@ class TestResults(L.Callback):
                 writer.writeheader()
                 writer.writerows(rows)
             print(f"{len(rows)} pairs tested, each in {path}")
-
-
-def _gather(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return rows
-    gathered: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(gathered, rows)
-    return [row for part in gathered for row in part]

@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import BasePredictionWriter
 from PIL import Image
 from torch import Tensor
 
+from deepct.callbacks.gather import gather
 from deepct.callbacks.sheet import Picture, contact_sheet, thumbnail
 from deepct.data.folder import FolderDataModule, Job, PhotoPair, Prediction
 from deepct.errors import DataError
@@ -37,7 +38,7 @@ class PredictionWriter(BasePredictionWriter):
         self.format = format
         self.quality = quality
         self.sheet = sheet
-        self.written = 0
+        self.written: list[Path] = []
         self.failures: list[str] = []
         self._names: dict[Job, str] = {}
         self._rows: list[tuple[Picture, ...]] = []
@@ -48,16 +49,18 @@ class PredictionWriter(BasePredictionWriter):
         """Choose the files' names, and see that none is an input.
 
         Raises:
-            DataError: the output folder is the folder of the sources or references, or a file.
+            DataError: the output folder holds the photos or label maps to read, or is a file.
         """
         if stage != "predict":
             return
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(data, FolderDataModule)
         self._names = output_names(data.jobs)
-        inputs = {path.resolve().parent for job in data.jobs for path in job}
-        if self.output.resolve() in inputs:
-            raise DataError(f"{self.output}: holds the photos to read; give --output another folder")
+        inputs = {path for job in data.jobs for path in job}
+        folders = {folder.resolve() for path in inputs for folder in (path.parent, path.resolve().parent)}
+        folders |= {Path(folder).resolve() for folder in (data.source_masks, data.reference_masks) if folder}
+        if self.output.resolve() in folders:
+            raise DataError(f"{self.output}: holds what is to be read; give --output another folder")
         if self.output.exists() and not self.output.is_dir():
             raise DataError(f"{self.output}: is a file; give --output a folder")
         self.output.mkdir(parents=True, exist_ok=True)
@@ -84,23 +87,24 @@ class PredictionWriter(BasePredictionWriter):
         except OSError as error:
             self.failures.append(f"{path}: cannot be written ({error.strerror or error})")
             return
-        self.written += 1
+        self.written.append(path)
         if self.sheet:
             photos = (_picture(batch.source[0]), _picture(batch.reference[0]), picture)
             self._rows.append(tuple(thumbnail(photo, _SHEET_HEIGHT) for photo in photos))
             self._row_names.append(name)
             if len(self._rows) == _SHEET_ROWS:
-                self._write_sheet()
+                self._write_sheet(trainer.global_rank)
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Write the last contact sheet."""
+        """Write the last contact sheet, and learn what became of the other processes' photos."""
         if self._rows:
-            self._write_sheet()
+            self._write_sheet(trainer.global_rank)
+        self.written, self.failures = gather(self.written), gather(self.failures)
 
-    def _write_sheet(self) -> None:
+    def _write_sheet(self, rank: int) -> None:
         self._sheets += 1
         sheet = contact_sheet(self._rows, ("source", "reference", "result"), self._row_names)
-        path = self.output / f"sheet-{self._sheets:03d}.png"
+        path = self.output / (f"sheet-{rank}-{self._sheets:03d}.png" if rank else f"sheet-{self._sheets:03d}.png")
         self._save(sheet, path)
         print(f"contact sheet: {path}")
         self._rows, self._row_names = [], []

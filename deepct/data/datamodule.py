@@ -21,7 +21,8 @@ class PairDataModule(L.LightningDataModule):
         layout: ``fivek`` (folders raw, a to e, and label maps), ``photos`` (any folder of photos; pairs are made by
             retouching), or ``samples`` (the embedded photos).
         root: the data set's folder; ``samples`` builds its own where none is given.
-        masks: folder of label maps within root (or an absolute path), used where it exists; null for none.
+        masks: folder of label maps within root, or an absolute path; ``auto``: the folder ``masks`` where there is
+            one; null for none.
         batch_size: pairs a step, on each device.
         size: side of the crop, px.
         resize: length of the shorter side before cropping, px.
@@ -36,7 +37,7 @@ class PairDataModule(L.LightningDataModule):
         self,
         layout: Literal["fivek", "photos", "samples"] = "fivek",
         root: str | None = None,
-        masks: str | None = "masks",
+        masks: str | None = "auto",
         batch_size: int = 8,
         size: int = 256,
         resize: int = 286,
@@ -72,12 +73,13 @@ class PairDataModule(L.LightningDataModule):
             DataError: the folder is not what the layout needs, or a split that this stage needs is empty.
         """
         if not self.datasets:
-            scenes = check_scenes(self._find())
+            scenes = self._find()
+            readable = {scene.name for scene in check_scenes(scenes)}
+            # Split before unreadable scenes are left out: one broken file must not move the others.
             splits = split_scenes(scenes, self.val_fraction, self.test_fraction, self.seed)
             for name, split in zip(("train", "val", "test"), splits, strict=True):
-                self.datasets[name] = PairDataset(
-                    make_pairs(split), self.size, self.resize, name == "train", self.label_share
-                )
+                pairs = make_pairs(scene for scene in split if scene.name in readable)
+                self.datasets[name] = PairDataset(pairs, self.size, self.resize, name == "train", self.label_share)
         for name in {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}.get(stage, ()):
             if not len(self.datasets[name]):
                 sizes = ", ".join(f"{key} {len(value)}" for key, value in self.datasets.items())

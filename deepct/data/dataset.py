@@ -88,8 +88,10 @@ class PairDataset(Dataset[Sample | None]):
         raise DataError("not one photo of the training set can be read; see the warnings above")
 
     def _read(self, pair: Pair) -> Sample:
-        # Lightning seeds torch in every worker and process; all randomness of a sample follows from this one draw.
-        seed = int(torch.randint(2**31, ())) if self.augment else zlib.crc32(pair.name.encode())
+        # All randomness of a sample follows from its name and, in training, from torch's generator.
+        seed = zlib.crc32(pair.name.encode())
+        if self.augment:
+            seed ^= int(torch.randint(2**31, ()))
         rng = np.random.default_rng(seed)
         source, target = self._photos(pair)
         labels = np.full(source.shape[:2], UNLABELLED, dtype=np.uint8)
@@ -126,7 +128,6 @@ class PairDataset(Dataset[Sample | None]):
         if self._geometry is None:
             os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else its import asks the network for news
             import albumentations
-            import cv2
 
             crop = (
                 [albumentations.RandomCrop(self.size, self.size), albumentations.HorizontalFlip(p=0.5)]
@@ -134,7 +135,7 @@ class PairDataset(Dataset[Sample | None]):
                 else [albumentations.CenterCrop(self.size, self.size)]
             )
             self._geometry = albumentations.Compose(
-                [albumentations.SmallestMaxSize(self.resize, interpolation=cv2.INTER_AREA), *crop],
+                [albumentations.SmallestMaxSize(self.resize, area_for_downscale="image"), *crop],
                 additional_targets={"target": "image"},
             )
         return self._geometry
@@ -168,7 +169,7 @@ def resize_labels(labels: NDArray[np.uint8], size: tuple[int, ...]) -> NDArray[n
 
 
 def _reduction(paths: set[Path], side: int) -> int:
-    """The JPEG reduction that keeps the shorter side of every one of these photos at least ``side`` px."""
+    """The reduction that keeps the shorter side of every one of these photos at least ``side`` px."""
     shortest = min(min(photo_size(path)) for path in paths)
     return next((factor for factor in (8, 4, 2) if shortest >= factor * side), 1)
 

@@ -171,7 +171,8 @@ class FolderDataModule(L.LightningDataModule):
         """List the jobs.
 
         Raises:
-            DataError: a folder is missing or empty, one mask folder came without the other, or the pairing fails.
+            DataError: a folder is missing or empty, one mask folder came without the other or fits no photo, or the
+                pairing fails.
         """
         if (self.source_masks is None) != (self.reference_masks is None):
             raise DataError("semantic transfer needs --data.source_masks and --data.reference_masks; give both or none")
@@ -179,6 +180,12 @@ class FolderDataModule(L.LightningDataModule):
             if folder is not None and not Path(folder).is_dir():
                 raise DataError(f"{folder}: there is no such folder of label maps")
         self.jobs = pair_photos(_photos(self.source), _photos(self.reference), self.pairing)
+        for folder, photos in (
+            (self.source_masks, {job.source for job in self.jobs}),
+            (self.reference_masks, {job.reference for job in self.jobs}),
+        ):
+            if folder is not None and not any(find_mask(folder, photo.stem) for photo in photos):
+                raise DataError(f"{folder}: not one label map has the stem of a photo; name them like the photos")
 
     def predict_dataloader(self) -> DataLoader[PhotoPair]:
         """One job at a time: photos have sizes of their own."""

@@ -15,12 +15,14 @@ from deepct.errors import DataError, ImageError
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff"})
 _EXIF_ORIENTATION = 0x0112
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANAR = 258, 262, 284  # TIFF's tags
+_SRGB = frozenset({"sRGB", "sRGB built-in", "sRGB IEC61966-2.1", "sRGB IEC61966-2-1"})  # profiles to leave alone
+_OTHER_PHOTOS = frozenset({".heic", ".heif", ".avif", ".jxl", ".jp2", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf"})
 _TURNED = frozenset({5, 6, 7, 8})  # EXIF orientations that swap width and height
 _log = logging.getLogger(__name__)
 
 
 def list_photos(folder: str | Path) -> list[Path]:
-    """The photos directly in a folder, by name; hidden files are passed over.
+    """The photos directly in a folder, by name; hidden files are passed over, photos of other kinds with a warning.
 
     Raises:
         DataError: there is no such folder, or no photo in it.
@@ -28,6 +30,9 @@ def list_photos(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such folder; give a folder that holds photos")
+    others = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in _OTHER_PHOTOS)
+    if others:
+        _log.warning("%s: %d photos of other kinds are passed over, %s first", folder, len(others), others[0])
     photos = sorted(
         path
         for path in folder.iterdir()
@@ -64,8 +69,8 @@ def read_photo(path: str | Path, reduce: int = 1) -> NDArray[np.uint8]:
 
     Args:
         path: the file.
-        reduce: 1, 2, 4 or 8: a JPEG may be decoded at this fraction of its size, which is much faster. Other formats
-            come at full size.
+        reduce: 1, 2, 4 or 8: read at this fraction of the size. A JPEG is decoded so, which is much faster; other
+            formats are averaged down.
 
     Returns:
         (H, W, 3) uint8 sRGB.
@@ -75,11 +80,14 @@ def read_photo(path: str | Path, reduce: int = 1) -> NDArray[np.uint8]:
     """
     try:
         with Image.open(path) as image:
+            full_size = image.size
             if reduce > 1:
                 image.draft(None, (max(1, image.width // reduce), max(1, image.height // reduce)))
             profile = image.info.get("icc_profile")
             pixels = _read_deep(path, image) if _is_deep(image) else image
-            rgb = _to_srgb(pixels, profile, path)
+            rgb = _to_srgb(pixels, profile, str(path))
+            if reduce > 1 and rgb.size == full_size:
+                rgb = rgb.reduce(reduce)
             # Pillow and OpenCV turn a TIFF themselves.
             orientation = 1 if image.format == "TIFF" else image.getexif().get(_EXIF_ORIENTATION, 1)
     except ImageError:
@@ -117,7 +125,7 @@ def _read_deep(path: str | Path, image: Image.Image) -> Image.Image:
     if pixels is None:
         raise ValueError("16 bits a channel in a form that OpenCV cannot decode")
     if pixels.dtype == np.uint16:
-        pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+        pixels = _round_to_8_bits(pixels)
     if _tiff_tag(image, _PHOTOMETRIC, None) == 0:  # white is zero, of which OpenCV knows nothing
         pixels = 255 - pixels
     if pixels.ndim == 3:
@@ -125,7 +133,19 @@ def _read_deep(path: str | Path, image: Image.Image) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(pixels))
 
 
-def _to_srgb(image: Image.Image, profile: bytes | None, path: str | Path) -> Image.Image:
+def _round_to_8_bits(pixels: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def upright_srgb(image: Image.Image) -> Image.Image:
+    """A PIL image as RGB under sRGB: its profile converted, its orientation applied, 16 bits of grey rounded to 8."""
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith("I;16"):
+        upright = Image.fromarray(_round_to_8_bits(np.asarray(upright)))
+    return _to_srgb(upright, image.info.get("icc_profile"), "the image")
+
+
+def _to_srgb(image: Image.Image, profile: bytes | None, name: str) -> Image.Image:
     if profile:
         try:
             mode, transform = _srgb_transform(profile)
@@ -134,7 +154,7 @@ def _to_srgb(image: Image.Image, profile: bytes | None, path: str | Path) -> Ima
                 assert converted is not None  # only an in-place transform returns None
                 return converted
         except (ImageCms.PyCMSError, OSError, ValueError) as error:
-            _log.warning("%s: its ICC profile is broken (%s); taken as sRGB", path, error)
+            _log.warning("%s: its ICC profile is broken (%s); taken as sRGB", name, error)
     return image.convert("RGB")
 
 
@@ -143,7 +163,7 @@ def _srgb_transform(profile: bytes) -> tuple[str, ImageCms.ImageCmsTransform | N
     """Pillow's mode for an embedded profile's colours and the transform to sRGB, None where they are sRGB already."""
     source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
     mode = {"GRAY": "L", "CMYK": "CMYK"}.get(source.profile.xcolor_space.strip(), "RGB")
-    if mode == "RGB" and ImageCms.getProfileDescription(source).startswith("sRGB"):
+    if ImageCms.getProfileDescription(source).strip() in _SRGB:
         return mode, None
     return mode, ImageCms.buildTransform(
         source,

@@ -46,7 +46,7 @@ def read_mask(path: str | Path) -> NDArray[np.uint8]:
         ) from error
     if labels.ndim != 2 or not labels.size or labels.dtype.kind not in "iub":
         raise ImageError(f"{path}: a label map is one plane of integers, this is {labels.dtype} {labels.shape}")
-    wrong = labels[((labels < 0) | (labels >= NUM_CLASSES)) & (labels != UNLABELLED)]
+    wrong = labels[~valid_labels(labels)]
     if wrong.size:
         raise ImageError(
             f"{path}: label {int(wrong[0])} is out of range ({wrong.size} pixels); expected 0 to {NUM_CLASSES - 1}, "
@@ -67,6 +67,11 @@ def check_aspect(mask: Path, mask_size: tuple[int, ...], photo: Path, photo_size
             f"{mask} has {width} x {height} px and its photo {photo} has {photo_width} x {photo_height} px; a label "
             "map may be smaller but needs the same aspect ratio"
         )
+
+
+def valid_labels(labels: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which integers are labels: 0 to 149, and 255 for none."""
+    return ((labels >= 0) & (labels < NUM_CLASSES)) | (labels == UNLABELLED)
 
 
 def _read_png(path: str | Path) -> NDArray[Any]:

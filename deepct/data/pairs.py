@@ -1,5 +1,6 @@
 """Which photos make a pair: the layouts on disk, their checks, and the split by scene."""
 
+import hashlib
 import logging
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -7,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from deepct.data.image import list_photos, photo_size
 from deepct.data.masks import check_aspect, find_mask, read_mask
 from deepct.errors import DataError, ImageError
 
 SOURCE = "raw"
+AUTO_MASKS = "masks"
 LOOKS = ("a", "b", "c", "d", "e")
 """FiveK's experts. In a plain folder of photos the looks are retouches made on the fly, equally many."""
 
@@ -83,9 +83,9 @@ def fivek_scenes(root: str | Path, masks: str | Path | None) -> list[Scene]:
         if stem not in versions[look]
     ]
     _raise(problems, "add the missing files, or take the photo out of raw")
-    folder = _mask_folder(root, masks)
+    labels = _find_masks(_mask_folder(root, masks), versions[SOURCE])
     return [
-        Scene(stem, path, {look: versions[look][stem] for look in LOOKS}, folder and find_mask(folder, stem))
+        Scene(stem, path, {look: versions[look][stem] for look in LOOKS}, labels[stem])
         for stem, path in versions[SOURCE].items()
     ]
 
@@ -97,11 +97,9 @@ def photo_scenes(root: str | Path, masks: str | Path | None) -> list[Scene]:
         DataError: the folder is missing or holds no photo.
     """
     root = _existing(root)
-    folder = _mask_folder(root, masks)
-    return [
-        Scene(stem, path, dict.fromkeys(LOOKS), folder and find_mask(folder, stem))
-        for stem, path in _by_stem(root).items()
-    ]
+    photos = _by_stem(root)
+    labels = _find_masks(_mask_folder(root, masks), photos)
+    return [Scene(stem, path, dict.fromkeys(LOOKS), labels[stem]) for stem, path in photos.items()]
 
 
 def check_scenes(scenes: Sequence[Scene]) -> list[Scene]:
@@ -143,8 +141,8 @@ def split_scenes(
         raise DataError(
             f"val_fraction {val_fraction} and test_fraction {test_fraction} must not be negative nor exceed 1 together"
         )
-    shuffled = sorted(scenes, key=lambda scene: scene.name)
-    np.random.default_rng(seed).shuffle(shuffled)
+    # By hash rather than by a shuffle: a photo more or less then moves hardly any other.
+    shuffled = sorted(scenes, key=lambda scene: hashlib.sha256(f"{seed}/{scene.name}".encode()).digest())
     val, test = (max(1, round(f * len(scenes))) if f > 0 else 0 for f in (val_fraction, test_fraction))
     most = len(scenes) - (val_fraction + test_fraction < 1)
     while val + test > most and max(val, test) > 1:
@@ -166,8 +164,24 @@ def _existing(root: str | Path) -> Path:
 
 
 def _mask_folder(root: Path, masks: str | Path | None) -> Path | None:
-    folder = root / masks if masks is not None else None
-    return folder if folder is not None and folder.is_dir() else None
+    """The folder of label maps: none, the named one, or with ``auto`` the folder ``masks`` where there is one."""
+    if masks is None:
+        return None
+    folder = root / (AUTO_MASKS if masks == "auto" else masks)
+    if masks != "auto" and not folder.is_dir():
+        raise DataError(f"{folder}: there is no such folder of label maps; --data.masks names it, null for none")
+    return folder if folder.is_dir() else None
+
+
+def _find_masks(folder: Path | None, stems: Iterable[str]) -> dict[str, Path | None]:
+    """The label map of each photo; a folder of which not one fits is a mistake."""
+    found = {stem: folder and find_mask(folder, stem) for stem in stems}
+    if folder is not None and not any(found.values()):
+        raise DataError(
+            f"{folder}: not one label map has the stem of a photo, {next(iter(found))} for one; name them like the "
+            "photos, or use --data.masks null"
+        )
+    return found
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:

@@ -86,8 +86,11 @@ def build_samples(root: str | Path | None = None) -> Path:
         Image.fromarray(segment(photo)).save(aside / "masks" / f"{name}.png")
     try:
         aside.rename(root)
-    except OSError:  # another process was faster
+    except OSError:
         shutil.rmtree(aside)
+        if not root.is_dir():
+            raise
+        # else another process was faster
     return root
 
 

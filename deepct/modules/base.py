@@ -27,7 +27,8 @@ class TransferModule(L.LightningModule):
         lr: Adam's learning rate.
         betas: Adam's betas.
         weights: how the loss's terms add up.
-        scales: the multi-scale loss is used at some time; if not, the decoder's pictures are not built.
+        scales: the multi-scale loss is used at some time; if not, the decoder's pictures are not built, unless the
+            network's shape asks for them.
     """
 
     def __init__(
@@ -40,7 +41,7 @@ class TransferModule(L.LightningModule):
     ) -> None:
         super().__init__()
         config = NetworkConfig(**network) if isinstance(network, dict) else network
-        config = replace(config, scales=config.scales and scales)
+        config = replace(config, scales=scales if config.scales is None else config.scales)
         self.network = ColorTransferNetwork(config)
         self.lr = lr
         self.betas = betas
@@ -88,7 +89,8 @@ class TransferModule(L.LightningModule):
             sync_dist=stage != "train",
             batch_size=len(batch.names),
         )
-        self.log("loss", means["loss"].detach(), prog_bar=True, logger=False, batch_size=len(batch.names))
+        if stage == "train":
+            self.log("loss", means["loss"].detach(), prog_bar=True, logger=False)
         return means["loss"]
 
     def test_step(self, batch: TransferBatch | None, batch_idx: int) -> dict[str, Any]:
@@ -116,7 +118,9 @@ class TransferModule(L.LightningModule):
             return Prediction(batch.job, None, batch.error)
         try:
             image = self.network.recolor(batch.source, batch.reference, batch.source_labels, batch.reference_labels)
-        except (RuntimeError, MemoryError) as error:  # a device out of memory raises the former
+        except (RuntimeError, MemoryError) as error:
+            if "memory" not in str(error) and not isinstance(error, MemoryError):
+                raise  # of RuntimeErrors only a device out of memory is the photo's fault
             size = "{} x {} px".format(*reversed(batch.source.shape[-2:]))
             reason = str(error).splitlines()[0]
             return Prediction(batch.job, None, f"{batch.job.source}: {size} cannot be recoloured here ({reason})")

@@ -1,11 +1,10 @@
 """The student: a smaller network that learns from the truth and from a frozen teacher."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor
-from typing_extensions import TypedDict
 
 from deepct.data.augment import TransferBatch
 from deepct.errors import CheckpointError
@@ -125,9 +124,9 @@ class Student(TransferModule):
         self.network.hen.requires_grad_(False)
 
     def current_weights(self) -> tuple[float, LossWeights]:
-        """Alpha and the loss weights of this epoch."""
+        """Alpha and the loss weights: this epoch's in training; else the first ones, so that figures compare."""
         alpha, weights = self.alpha, self.weights
-        for phase in self.phases:
+        for phase in self.phases if self.training else ():
             if phase["epoch"] <= self.current_epoch:
                 alpha = phase["alpha"]
                 weights = LossWeights(phase["lambda_histogram"], phase["lambda_multiscale"], phase["identical_weight"])

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deepct.color import normalized_to_rgb
+from deepct.errors import ConfigError
 
 STRIDES = (1, 2, 4, 8, 16, 32)
 """Every encoder returns one feature map at each of these strides; the last one is the bottom of the U."""
@@ -35,7 +36,7 @@ class UNetEncoder(nn.Module):
     def __init__(self, widths: Sequence[int]) -> None:
         super().__init__()
         if len(widths) != len(STRIDES) - 1:
-            raise ValueError(f"the encoder has {len(STRIDES) - 1} blocks, got {len(widths)} widths: {list(widths)}")
+            raise ConfigError(f"the encoder has {len(STRIDES) - 1} blocks, got {len(widths)} widths: {list(widths)}")
         self.channels = (*widths, widths[-1])
         self.blocks = nn.ModuleList()
         self.strided = nn.ModuleList()
@@ -125,12 +126,12 @@ def build_encoder(
         pretrained: ImageNet weights for torchvision's networks.
 
     Raises:
-        ValueError: no such encoder, or pretrained weights were asked of the U-Net, which has none.
+        ConfigError: no such encoder, or pretrained weights were asked of the U-Net, which has none.
     """
     if name not in get_args(EncoderName):
-        raise ValueError(f"no encoder is named {name!r}; there are {', '.join(get_args(EncoderName))}")
+        raise ConfigError(f"no encoder is named {name!r}; there are {', '.join(get_args(EncoderName))}")
     if name == "unet":
         if pretrained:
-            raise ValueError("the unet encoder has no pretrained weights; choose one of torchvision's encoders")
+            raise ConfigError("the unet encoder has no pretrained weights; choose one of torchvision's encoders")
         return UNetEncoder(widths)
     return TorchvisionEncoder(name, pretrained)

@@ -24,18 +24,18 @@ class Neighbourhoods(NamedTuple):
     places: Tensor
 
     @classmethod
-    def of(cls, rows: Tensor) -> "Neighbourhoods":
-        """Find those of (B, H, W) rows of at least 0."""
+    def of(cls, rows: Tensor, count: int) -> "Neighbourhoods":
+        """Find those of (B, H, W) rows from 0 to count - 1."""
         height, width = rows.shape[-2:]
         padded = F.pad(rows, (1, 1, 1, 1), value=-1)
-        columns, column = _unique_triples([padded[:, top : top + height] for top in range(3)])
-        triples, places = _unique_triples([column[..., left : left + width] for left in range(3)])
+        columns, column = _unique_triples([padded[:, top : top + height] for top in range(3)], count)
+        triples, places = _unique_triples([column[..., left : left + width] for left in range(3)], len(columns))
         return cls(columns[triples].transpose(1, 2).flatten(1), places)
 
 
-def _unique_triples(planes: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """The different triples (U, 3) of three planes of integers from -1 on, and which of them each element has."""
-    base = int(torch.stack([plane.max() for plane in planes]).max()) + 2
+def _unique_triples(planes: list[Tensor], count: int) -> tuple[Tensor, Tensor]:
+    """The different triples (U, 3) of planes of integers from -1 to count - 1, and which of them each element has."""
+    base = count + 1
     coded, index = ((planes[0] + 1) * base**2 + (planes[1] + 1) * base + planes[2] + 1).unique(return_inverse=True)
     return torch.stack((coded // base**2, coded // base % base, coded % base), dim=1) - 1, index
 
@@ -65,10 +65,10 @@ class RegionMap:
 
     def convolve(self, weight: Tensor, size: tuple[int, int]) -> Tensor:
         """Convolve the map's planes (never built) with (O, C, 3, 3) weights: (B, O, h, w), padded with zeros."""
-        if size not in self._neighbourhoods:
-            self._neighbourhoods[size] = Neighbourhoods.of(self.resized_index(size))
-        rows, places = self._neighbourhoods[size]
         count = len(self.table)
+        if size not in self._neighbourhoods:
+            self._neighbourhoods[size] = Neighbourhoods.of(self.resized_index(size), count)
+        rows, places = self._neighbourhoods[size]
         taps = torch.where(rows >= 0, rows + count * torch.arange(9, device=rows.device), 9 * count)
         products = torch.einsum("rc,ocij->ijro", self.table.float(), weight.float()).reshape(9 * count, -1)
         products = torch.cat((products, products.new_zeros(1, products.shape[1])))

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from deepct.errors import ConfigError
+
 AB_BINS = 64
 """Bins along a and along b: HEN's seven strided and padded convolutions take exactly 64 x 64 to 1 x 1."""
 
@@ -20,13 +22,13 @@ class HistogramEncoder(nn.Module):
         ab_bins: bins along a and along b; 64 is the only size that the convolutions reduce to one element.
 
     Raises:
-        ValueError: ``ab_bins`` is not 64.
+        ConfigError: ``ab_bins`` is not 64.
     """
 
     def __init__(self, l_bins: int = 8, width: int = 128, code_size: int = 64, ab_bins: int = AB_BINS) -> None:
         super().__init__()
         if ab_bins != AB_BINS:
-            raise ValueError(
+            raise ConfigError(
                 f"HEN needs {AB_BINS} ab bins, got {ab_bins}: its convolutions take a {AB_BINS} x {AB_BINS} histogram "
                 "to 1 x 1 and no other size"
             )

@@ -33,7 +33,7 @@ class NetworkConfig:
         ab_bins: histogram bins along a and b; HEN's topology takes 64 only.
         l_bins: histogram bins along L.
         padding: border that CTN adds and crops, in px, 0 or a multiple of 32.
-        scales: build the decoder's multi-scale pictures.
+        scales: build the decoder's multi-scale pictures; None: where the losses use them.
     """
 
     encoder: EncoderName = "unet"
@@ -46,7 +46,7 @@ class NetworkConfig:
     ab_bins: int = AB_BINS
     l_bins: int = 8
     padding: int = 32
-    scales: bool = True
+    scales: bool | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The configuration in plain types, as checkpoints keep it."""
@@ -70,7 +70,7 @@ class ColorTransferNetwork(nn.Module):
             config.decoder_widths,
             config.refinement_width,
             2 * config.code_size,
-            config.scales,
+            config.scales is not False,
             config.padding,
         )
 
@@ -123,8 +123,8 @@ class ColorTransferNetwork(nn.Module):
         rows = shared.rows(source_labels)
         fallback = shared.total + torch.arange(len(source), device=rows.device).view(-1, 1, 1)
         index = torch.where(rows >= 0, rows, fallback)
-        # float64 holds every row number exactly, and replicate padding knows no integers.
-        index = self.ctn.pad(index.unsqueeze(1).double()).squeeze(1).long()
+        # Replicate padding knows no integers; float32 holds every row number exactly.
+        index = self.ctn.pad(index.unsqueeze(1).float()).squeeze(1).long()
         return Codes(self._encode(source), RegionMap(self.hen(stacks), index))
 
     @torch.inference_mode()
@@ -152,7 +152,13 @@ def load_network(path: str | Path, map_location: str | torch.device = "cpu") -> 
         CheckpointError: the file is missing, is not a checkpoint of deepct, or its tensors do not fit.
     """
     checkpoint = read_checkpoint(path, map_location)
-    network = ColorTransferNetwork(NetworkConfig(**{**checkpoint["hyper_parameters"]["network"], "pretrained": False}))
+    try:
+        config = NetworkConfig(**{**checkpoint["hyper_parameters"]["network"], "pretrained": False})
+    except TypeError as error:
+        raise CheckpointError(
+            f"{path}: describes a network that this version of deepct cannot build: {error}"
+        ) from error
+    network = ColorTransferNetwork(config)
     prefix = "network."
     state = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
     try:
@@ -177,6 +183,7 @@ def read_checkpoint(path: str | Path, map_location: str | torch.device = "cpu") 
             f"{path}: not a checkpoint that can be read safely (tensors and plain values only): "
             f"{str(error).splitlines()[0]}"
         ) from error
-    if not isinstance(checkpoint, dict) or "network" not in checkpoint.get("hyper_parameters", {}):
+    described = checkpoint.get("hyper_parameters", {}) if isinstance(checkpoint, dict) else {}
+    if not {"network", "_class_path"} <= described.keys():
         raise CheckpointError(f"{path}: not a checkpoint of deepct; it does not describe a network")
     return checkpoint

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from deepct.errors import ConfigError
 from deepct.networks.backbones import STRIDES, TorchvisionEncoder, UNetEncoder
 from deepct.networks.conditioning import Codes, ConditionedConv2d
 from deepct.output import TransferOutput
@@ -121,9 +122,9 @@ class ColorTransferUNet(nn.Module):
         super().__init__()
         strides = STRIDES[-2::-1]
         if len(decoder_widths) != len(strides):
-            raise ValueError(f"the decoder has {len(strides)} layers, got widths {list(decoder_widths)}")
+            raise ConfigError(f"the decoder has {len(strides)} layers, got widths {list(decoder_widths)}")
         if padding < 0 or padding % STRIDES[-1]:
-            raise ValueError(f"padding must be 0 or a multiple of {STRIDES[-1]} px, got {padding}")
+            raise ConfigError(f"padding must be 0 or a multiple of {STRIDES[-1]} px, got {padding}")
         self.padding = padding
         self.encoder = encoder
         self.layers = nn.ModuleList()

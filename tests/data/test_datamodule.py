@@ -64,7 +64,7 @@ def test_the_splits_share_no_scene_and_each_scene_gives_ten_pairs(fivek_root: Pa
 
 
 def test_every_process_finds_the_same_split(fivek_root: Path) -> None:
-    first, second, other = (small("fivek", fivek_root, seed=seed) for seed in (0, 0, 1))
+    first, second, other = (small("fivek", fivek_root, seed=seed) for seed in (0, 0, 2))
     for module in (first, second, other):
         module.setup("test")
     assert scene_names(first, "test") == scene_names(second, "test")

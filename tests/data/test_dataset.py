@@ -337,3 +337,15 @@ def test_labels_are_resized_to_the_nearest(size: tuple[int, int]) -> None:
     resized = resize_labels(labels, size)
     assert resized.dtype == np.uint8
     np.testing.assert_array_equal(resized, expected)
+
+
+def test_versions_of_different_formats_show_the_same_scene(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    coarse = Image.fromarray(rng.integers(0, 256, (9, 12, 3), dtype=np.uint8))
+    photo = coarse.resize((800, 600), Image.Resampling.BICUBIC)
+    photo.save(tmp_path / "raw.jpg", quality=98, subsampling=0)
+    photo.save(tmp_path / "a.png")
+    pair = Pair(Scene("scene", tmp_path / "raw.jpg", {"a": tmp_path / "a.png"}, None), "a", "retouch")
+    sample = PairDataset([pair], size=64, resize=72)[0]
+    assert sample is not None
+    assert (sample["source"].float() - sample["target"].float()).abs().mean() < 3

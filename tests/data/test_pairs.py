@@ -59,7 +59,14 @@ def test_versions_match_by_stem_whatever_their_suffix(root: Path) -> None:
 
 def test_label_maps_are_optional(fivek_root: Path, tmp_path: Path) -> None:
     assert all(scene.mask is None for scene in fivek_scenes(fivek_root, None))
-    assert all(scene.mask is None for scene in fivek_scenes(fivek_root, "no such folder"))
+    with pytest.raises(DataError, match="no such folder of label maps"):
+        fivek_scenes(fivek_root, "nonsense")
+    (tmp_path / "other.png").touch()
+    with pytest.raises(DataError, match="not one label map has the stem of a photo, scene0"):
+        fivek_scenes(fivek_root, tmp_path)
+    photos = fivek_root / "raw"
+    assert all(scene.mask is None for scene in photo_scenes(photos, "auto"))
+    assert all(scene.mask is not None for scene in fivek_scenes(fivek_root, "auto"))
     Image.new("L", (70, 50)).save(tmp_path / "scene2.png")
     masks = [scene.mask for scene in fivek_scenes(fivek_root, tmp_path)]
     assert masks == [None, None, tmp_path / "scene2.png", None, None, None]

@@ -131,12 +131,23 @@ def test_phases_replace_the_weights_from_their_epoch_on(
     assert (current, weights.multiscale, weights.identical) == (alpha, multiscale, identical)
 
 
+def test_phases_leave_the_validation_figures_comparable(monkeypatch: pytest.MonkeyPatch) -> None:
+    student = Student(network=TINY, phases=PHASES).eval()
+    monkeypatch.setattr(Student, "current_epoch", 6)
+    assert student.current_weights() == (0.5, (10, 10, 0.5))
+
+
 def test_a_teacher_without_weight_is_not_asked(batch: TransferBatch, teacher: str) -> None:
     student = Student(teacher, TINY, alpha=0.0)
     student.setup("fit")
     losses = student.losses(batch)
     assert "soft_loss" not in losses
     torch.testing.assert_close(losses["loss"], losses["hard_loss"])
+
+
+def test_a_network_keeps_the_heads_that_its_checkpoint_has() -> None:
+    trained = Teacher(TINY).hparams["network"]
+    assert Teacher(trained, lambda_multiscale=0.0).network.ctn.heads is not None
 
 
 def test_heads_are_built_only_where_some_phase_uses_them() -> None:

@@ -72,14 +72,15 @@ def test_torchvision_encoders(encoder: str) -> None:
     assert len(output.scales) == 5
 
 
-def test_every_parameter_is_trained() -> None:
+@pytest.mark.parametrize("semantic", [False, True])
+@pytest.mark.parametrize("encoder", ["unet", "mobilenet_v3_large", "mobilenet_v3_small", "convnext_tiny", "swin_t"])
+def test_every_parameter_is_trained(encoder: str, semantic: bool) -> None:
     """DDP stops at parameters without a gradient."""
-    for changes in ({}, {"encoder": "mobilenet_v3_small"}):
-        network = tiny(**changes).train()
-        labels = random_labels(2, 64, 64)
-        output = network(random_lab(2, 3, 64, 64), random_lab(2, 3, 64, 64), labels, labels)
-        (output.image.sum() + sum(scale.sum() for scale in output.scales)).backward()
-        assert [name for name, p in network.named_parameters() if p.grad is None] == []
+    network = tiny(encoder=encoder, padding=0).train()
+    labels = (random_labels(2, 64, 64), random_labels(2, 64, 64)) if semantic else ()
+    output = network(random_lab(2, 3, 64, 64), random_lab(2, 3, 64, 64), *labels)
+    (output.image.sum() + sum(scale.sum() for scale in output.scales)).backward()
+    assert [name for name, p in network.named_parameters() if p.grad is None] == []
 
 
 def test_networks_without_scales_have_no_heads() -> None:
@@ -219,9 +220,14 @@ def test_load_network_names_what_is_wrong(tmp_path) -> None:
     torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
     with pytest.raises(CheckpointError, match="does not describe a network"):
         load_network(tmp_path / "other.ckpt")
-    torch.save({"state_dict": {}, "hyper_parameters": {"network": TINY.as_dict()}}, tmp_path / "empty.ckpt")
+    described = {"network": TINY.as_dict(), "_class_path": "x"}
+    torch.save({"state_dict": {}, "hyper_parameters": described}, tmp_path / "empty.ckpt")
     with pytest.raises(CheckpointError, match="do not fit"):
         load_network(tmp_path / "empty.ckpt")
+    newer = {**described, "network": {**TINY.as_dict(), "attention": 3}}
+    torch.save({"state_dict": {}, "hyper_parameters": newer}, tmp_path / "newer.ckpt")
+    with pytest.raises(CheckpointError, match="attention"):
+        load_network(tmp_path / "newer.ckpt")
 
 
 class _Malicious:
