@@ -7,8 +7,6 @@ from typing import Any
 
 from lightning.pytorch.loggers import WandbLogger as LightningWandbLogger
 
-from deepct.errors import DeepctError
-
 _log = logging.getLogger(__name__)
 
 
@@ -21,9 +19,6 @@ class WandbLogger(LightningWandbLogger):
         save_dir: where runs are kept, offline ones for good.
         offline: keep the run on disk; ``wandb sync`` uploads it later.
         **kwargs: further arguments of ``wandb.init``.
-
-    Raises:
-        DeepctError: wandb is not installed.
     """
 
     def __init__(
@@ -34,10 +29,8 @@ class WandbLogger(LightningWandbLogger):
         offline: bool = False,
         **kwargs: Any,
     ) -> None:
-        try:
-            import wandb
-        except ModuleNotFoundError as error:
-            raise DeepctError("logging to Weights & Biases needs wandb: pip install 'deepct[wandb]'") from error
+        import wandb  # imported here: only who asks for it needs it
+
         if not offline and "WANDB_MODE" not in os.environ and not wandb.login(prompt=False):
             _log.warning("not logged in to W&B: this run stays offline; `wandb login`, then `wandb sync` uploads it")
             offline = True

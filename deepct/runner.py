@@ -1,5 +1,6 @@
 """LightningCLI as deepct drives it."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning.pytorch.loggers import WandbLogger
 
 from deepct.callbacks import PredictionWriter, TestResults
-from deepct.errors import CheckpointError
+from deepct.errors import CheckpointError, DeepctError
 from deepct.modules import Student, TransferModule
 from deepct.networks import read_checkpoint
 
@@ -77,6 +78,13 @@ class DeepctCLI(LightningCLI):
                 )
         elif command != "fit":
             raise CheckpointError(f"deepct {command} needs the checkpoint of a training: --ckpt_path CKPT")
+
+    def before_instantiate_classes(self) -> None:
+        """Say what is not installed, which jsonargparse would bury."""
+        loggers = self.config[self.config.subcommand].trainer.logger
+        paths = [logger.class_path for logger in loggers] if isinstance(loggers, list) else []
+        if any(path.endswith("WandbLogger") for path in paths) and find_spec("wandb") is None:
+            raise DeepctError("logging to Weights & Biases needs wandb: pip install 'deepct[wandb]'")
 
     def after_fit(self) -> None:
         """Say where the best checkpoint is and what to do with it."""

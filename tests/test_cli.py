@@ -516,6 +516,14 @@ def test_wandb_without_an_account_stays_offline(
     assert "stays offline" in caplog.text
 
 
+def test_without_wandb_the_dashboard_says_what_to_install(
+    fivek_root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    assert main(words("fit", "teacher", fivek_root, "--config", "configs/wandb.yaml")) == 2
+    assert "pip install 'deepct[wandb]'" in capsys.readouterr().err
+
+
 @pytest.mark.skipif(not SHARED_FIVEK.is_dir(), reason="the FiveK photos are not here")
 def test_real_fivek_photos_train_test_and_predict(tmp_path: Path) -> None:
     assert main(words("fit", "teacher", SHARED_FIVEK, "--data.val_fraction", "0.5", "--data.test_fraction", "0")) == 0

@@ -1,5 +1,6 @@
 import pytest
 import torch
+import torchvision
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -81,6 +82,15 @@ def test_every_parameter_is_trained(encoder: str, semantic: bool) -> None:
     output = network(random_lab(2, 3, 64, 64), random_lab(2, 3, 64, 64), *labels)
     (output.image.sum() + sum(scale.sum() for scale in output.scales)).backward()
     assert [name for name, p in network.named_parameters() if p.grad is None] == []
+
+
+def test_pretrained_asks_torchvision_for_its_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    build = torchvision.models.get_model
+    monkeypatch.setattr(torchvision.models, "get_model", lambda name, weights: asked.append(weights) or build(name))
+    tiny(encoder="mobilenet_v3_small", pretrained=True)
+    tiny(encoder="mobilenet_v3_small")
+    assert asked == ["DEFAULT", None]
 
 
 def test_networks_without_scales_have_no_heads() -> None:
