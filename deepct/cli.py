@@ -89,7 +89,7 @@ def _run_lightning(words: list[str]) -> int:
         cli = DeepctCLI(words)
     except MisconfigurationException as error:
         hint = "; to run on what is here: --trainer.accelerator auto --trainer.devices 1 --trainer.precision 32-true"
-        raise DeepctError(f"{error}{hint if 'gpu' in str(error).lower() else ''}") from error
+        raise DeepctError(f"{str(error).rstrip('.!')}{hint if 'gpu' in str(error).lower() else ''}") from error
     return cli.status
 
 

@@ -33,8 +33,8 @@ class TransferBatch(NamedTuple):
 def prepare_batch(batch: dict[str, Any]) -> TransferBatch:
     """Shift the source's hue and saturation, and turn everything into normalised Lab.
 
-    An identical pair's target is the shifted source itself (SPEC of the report's pairs: source, reference and truth are
-    one picture); every other target stays as it was.
+    An identical pair's target is the shifted source itself: source, reference and truth are one picture. Every other
+    target stays as it was.
 
     Args:
         batch: collated samples of :class:`deepct.data.dataset.PairDataset`.
