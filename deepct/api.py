@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from torch import Tensor
 
-from deepct.data.image import upright_srgb
+from deepct.data.image import to_pixels, to_planes, upright_srgb
 from deepct.data.masks import NUM_CLASSES, valid_labels
 from deepct.histogram import UNLABELLED
 from deepct.networks import ColorTransferNetwork, load_network
@@ -68,14 +68,14 @@ class ColorTransfer:
             self._labels(reference_labels, photos[1], "reference_labels"),
         )
         result = self.network.recolor(*photos, *labels)
-        pixels = np.ascontiguousarray(result[0].cpu().numpy().transpose(1, 2, 0))
+        pixels = to_pixels(result[0])
         return Image.fromarray(pixels) if isinstance(source, Image.Image) else pixels
 
     def _photo(self, photo: Image.Image | NDArray[np.uint8], name: str) -> Tensor:
         pixels = np.asarray(upright_srgb(photo) if isinstance(photo, Image.Image) else photo)
         if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or not pixels.size:
             raise ValueError(f"{name} must be (H, W, 3) uint8 sRGB, got {pixels.dtype} {pixels.shape}")
-        return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))).unsqueeze(0).to(self.device)
+        return to_planes(pixels).unsqueeze(0).to(self.device)
 
     def _labels(self, labels: ArrayLike | None, photo: Tensor, name: str) -> Tensor | None:
         if labels is None:

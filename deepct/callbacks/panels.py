@@ -3,12 +3,11 @@
 from pathlib import Path
 
 import lightning as L
-import numpy as np
-import torch
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from PIL import Image
 
 from deepct.callbacks.sheet import Picture, contact_sheet, thumbnail
+from deepct.data.image import to_pixels, to_planes
 from deepct.data.samples import DemoPair, demo_pairs
 from deepct.modules import TransferModule
 
@@ -45,11 +44,9 @@ class DemoPanels(L.Callback):
             ]
         rows = []
         for pair in self._pairs:
-            source, reference = (
-                torch.tensor(photo.transpose(2, 0, 1), device=module.device).unsqueeze(0) for photo in pair[1:]
-            )
-            result = module.network.recolor(source, reference)[0].cpu().numpy().transpose(1, 2, 0)
-            rows.append((pair.source, pair.reference, np.ascontiguousarray(result)))
+            source, reference = (to_planes(photo).unsqueeze(0).to(module.device) for photo in pair[1:])
+            result = to_pixels(module.network.recolor(source, reference)[0])
+            rows.append((pair.source, pair.reference, result))
         return contact_sheet(rows, ("source", "reference", "result"), [pair.name for pair in self._pairs])
 
 

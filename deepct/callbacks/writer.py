@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lightning as L
-import numpy as np
 from lightning.pytorch.callbacks import BasePredictionWriter
 from PIL import Image
-from torch import Tensor
 
 from deepct.callbacks.gather import gather
 from deepct.callbacks.sheet import Picture, contact_sheet, thumbnail
 from deepct.data.folder import FolderDataModule, Job, PhotoPair, Prediction
+from deepct.data.image import to_pixels
 from deepct.errors import DataError
 
 _SHEET_ROWS = 20
@@ -80,7 +79,7 @@ class PredictionWriter(BasePredictionWriter):
             self.failures.append(prediction.error)
             return
         name = self._names[prediction.job]
-        picture = _picture(prediction.image)
+        picture = to_pixels(prediction.image)
         path = self.output / f"{name}.{self.format}"
         try:
             self._save(picture, path)
@@ -89,7 +88,7 @@ class PredictionWriter(BasePredictionWriter):
             return
         self.written.append(path)
         if self.sheet:
-            photos = (_picture(batch.source[0]), _picture(batch.reference[0]), picture)
+            photos = (to_pixels(batch.source[0]), to_pixels(batch.reference[0]), picture)
             self._rows.append(tuple(thumbnail(photo, _SHEET_HEIGHT) for photo in photos))
             self._row_names.append(name)
             if len(self._rows) == _SHEET_ROWS:
@@ -124,7 +123,3 @@ def output_names(jobs: Sequence[Job]) -> dict[Job, str]:
     return {
         job: name if count[name] == 1 else f"{job.source.name}__{job.reference.name}" for job, name in names.items()
     }
-
-
-def _picture(planes: Tensor) -> Picture:
-    return np.ascontiguousarray(planes.cpu().numpy().transpose(1, 2, 0))

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
-from deepct.data.image import photo_size, read_photo
-from deepct.data.masks import read_mask
+from deepct.data.image import photo_size, read_photo, to_planes
+from deepct.data.masks import read_mask, resize_labels
 from deepct.data.pairs import Pair
 from deepct.data.retouch import random_retouch
 from deepct.errors import DataError, ImageError
@@ -107,8 +107,8 @@ class PairDataset(Dataset[Sample | None]):
         # Lee et al. 2020: H + U(0, 1), S * U(0, 1.2) but at least 0.3.
         shift = np.array((rng.uniform(0.0, 1.0), max(0.3, rng.uniform(0.0, 1.2))), dtype=np.float32)
         return Sample(
-            source=_to_tensor(source),
-            target=_to_tensor(target),
+            source=to_planes(source),
+            target=to_planes(target),
             labels=torch.from_numpy(np.ascontiguousarray(cropped["mask"])),
             shift=torch.from_numpy(shift),
             identical=pair.kind == "identical",
@@ -162,17 +162,7 @@ def crop_to_common(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> tuple[NDArray[
     return cut(a), cut(b)
 
 
-def resize_labels(labels: NDArray[np.uint8], size: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Resize a label map to (height, width) by the nearest label."""
-    rows, columns = ((np.arange(n) * full + full // 2) // n for n, full in zip(size, labels.shape, strict=True))
-    return labels[rows[:, None], columns]
-
-
 def _reduction(paths: set[Path], side: int) -> int:
     """The reduction that keeps the shorter side of every one of these photos at least ``side`` px."""
     shortest = min(min(photo_size(path)) for path in paths)
     return next((factor for factor in (8, 4, 2) if shortest >= factor * side), 1)
-
-
-def _to_tensor(photo: NDArray[np.uint8]) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(photo.transpose(2, 0, 1)))

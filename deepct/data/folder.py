@@ -6,15 +6,12 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import lightning as L
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from deepct.data.dataset import resize_labels
-from deepct.data.image import list_photos, read_photo
-from deepct.data.masks import check_aspect, find_mask, read_mask
+from deepct.data.image import list_photos, read_photo, to_planes
+from deepct.data.masks import check_aspect, find_mask, read_mask, resize_labels
 from deepct.errors import DataError, ImageError
 
 Pairing = Literal["auto", "stem", "all"]
@@ -126,15 +123,11 @@ def _read(photo: Path, masks: Path | None) -> tuple[Tensor, Tensor | None]:
         labels = read_mask(mask)
         check_aspect(mask, labels.shape, photo, pixels.shape[:2])
         labels = resize_labels(labels, pixels.shape[:2])
-    return _batch_of_one(pixels.transpose(2, 0, 1)), None if labels is None else _batch_of_one(labels)
+    return to_planes(pixels).unsqueeze(0), None if labels is None else torch.from_numpy(labels).unsqueeze(0)
 
 
 _read_reference = lru_cache(maxsize=2)(_read)
 """One reference commonly serves a whole folder: keep the last ones decoded."""
-
-
-def _batch_of_one(pixels: NDArray[np.uint8]) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(pixels)).unsqueeze(0)
 
 
 class FolderDataModule(L.LightningDataModule):

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, TiffImagePlugin
+from torch import Tensor
 
 from deepct.errors import DataError, ImageError
 
@@ -30,17 +32,18 @@ def list_photos(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such folder; give a folder that holds photos")
-    others = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in _OTHER_PHOTOS)
+    entries = sorted(folder.iterdir())
+    others = [path.name for path in entries if path.suffix.lower() in _OTHER_PHOTOS]
     if others:
         _log.warning("%s: %d photos of other kinds are passed over, %s first", folder, len(others), others[0])
-    photos = sorted(
+    photos = [
         path
-        for path in folder.iterdir()
+        for path in entries
         if path.suffix.lower() in PHOTO_SUFFIXES and not path.name.startswith(".") and path.is_file()
-    )
+    ]
     if not photos:
         kinds = ", ".join(sorted(suffix[1:] for suffix in PHOTO_SUFFIXES))
-        raise DataError(f"{folder}: no photo found among {sum(1 for _ in folder.iterdir())} entries; expected {kinds}")
+        raise DataError(f"{folder}: no photo found among {len(entries)} entries; expected {kinds}")
     return photos
 
 
@@ -90,12 +93,20 @@ def read_photo(path: str | Path, reduce: int = 1) -> NDArray[np.uint8]:
                 rgb = rgb.reduce(reduce)
             # Pillow and OpenCV turn a TIFF themselves.
             orientation = 1 if image.format == "TIFF" else image.getexif().get(_EXIF_ORIENTATION, 1)
-    except ImageError:
-        raise
     except Exception as error:  # decoders raise nearly anything on broken files
         raise _unreadable(path, error) from error
     rgb.getexif()[_EXIF_ORIENTATION] = orientation
     return np.asarray(ImageOps.exif_transpose(rgb))
+
+
+def to_planes(photo: NDArray[np.uint8]) -> Tensor:
+    """(H, W, 3) uint8 pixels to a (3, H, W) tensor."""
+    return torch.from_numpy(np.ascontiguousarray(photo.transpose(2, 0, 1)))
+
+
+def to_pixels(planes: Tensor) -> NDArray[np.uint8]:
+    """A (3, H, W) uint8 tensor on any device to (H, W, 3) pixels."""
+    return np.ascontiguousarray(planes.cpu().numpy().transpose(1, 2, 0))
 
 
 def _unreadable(path: str | Path, error: Exception) -> ImageError:

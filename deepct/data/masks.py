@@ -74,6 +74,12 @@ def valid_labels(labels: NDArray[Any]) -> NDArray[np.bool_]:
     return ((labels >= 0) & (labels < NUM_CLASSES)) | (labels == UNLABELLED)
 
 
+def resize_labels(labels: NDArray[np.uint8], size: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Resize a label map to (height, width) by the nearest label."""
+    rows, columns = ((np.arange(n) * full + full // 2) // n for n, full in zip(size, labels.shape, strict=True))
+    return labels[rows[:, None], columns]
+
+
 def _read_png(path: str | Path) -> NDArray[Any]:
     with Image.open(path) as image:
         if image.mode not in ("P", "L", "1", "I", "I;16"):

@@ -59,12 +59,7 @@ class TransferModule(L.LightningModule):
 
     def transfer(self, batch: TransferBatch) -> TransferOutput:
         """Run the network on a batch."""
-        return self.network(
-            batch.source,
-            batch.reference,
-            batch.source_labels,
-            batch.reference_labels,
-        )
+        return run(self.network, batch)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam over what is to be trained."""
@@ -125,6 +120,11 @@ class TransferModule(L.LightningModule):
             reason = str(error).splitlines()[0]
             return Prediction(batch.job, None, f"{batch.job.source}: {size} cannot be recoloured here ({reason})")
         return Prediction(batch.job, image[0].cpu(), "")
+
+
+def run(network: ColorTransferNetwork, batch: TransferBatch) -> TransferOutput:
+    """Run any network, the module's or a teacher's, on a batch."""
+    return network(batch.source, batch.reference, batch.source_labels, batch.reference_labels)
 
 
 def named(terms: LossTerms, prefix: str = "") -> dict[str, Tensor]:

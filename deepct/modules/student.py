@@ -9,7 +9,7 @@ from torch import Tensor
 from deepct.data.augment import TransferBatch
 from deepct.errors import CheckpointError
 from deepct.losses import LossWeights, color_transfer_loss
-from deepct.modules.base import TransferModule, hard_losses, named
+from deepct.modules.base import TransferModule, hard_losses, named, run
 from deepct.networks import ColorTransferNetwork, NetworkConfig, load_network
 from deepct.output import TransferOutput
 
@@ -47,7 +47,7 @@ class FrozenTeacher:
     def __call__(self, batch: TransferBatch) -> TransferOutput:
         """The teacher's output on a batch."""
         self.network.to(batch.source.device)
-        return self.network(batch.source, batch.reference, batch.source_labels, batch.reference_labels)
+        return run(self.network, batch)
 
 
 class Student(TransferModule):

@@ -91,8 +91,8 @@ class TorchvisionEncoder(nn.Module):
         import torchvision  # imported here: the U-Net works without it
 
         network = torchvision.models.get_model(name, weights="DEFAULT" if pretrained else None)
-        self.taps = _TAPS[name]
-        self.layers = nn.ModuleList(list(network.features)[: self.taps[32] + 1])
+        self.strides = {index: stride for stride, index in _TAPS[name].items()}
+        self.layers = nn.ModuleList(list(network.features)[: max(self.strides) + 1])
         self.channels_last = name == "swin_t"
         self.register_buffer("mean", torch.tensor((0.485, 0.456, 0.406)).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor((0.229, 0.224, 0.225)).view(3, 1, 1), persistent=False)
@@ -104,11 +104,10 @@ class TorchvisionEncoder(nn.Module):
         """(B, 3, H, W) normalised Lab, sides multiples of 32, to six maps at strides 1 to 32."""
         x = (normalized_to_rgb(image.float()).clamp(0.0, 1.0) - self.mean) / self.std
         found: dict[int, Tensor] = {}
-        strides = {index: stride for stride, index in self.taps.items()}
         for index, layer in enumerate(self.layers):
             x = layer(x)
-            if index in strides:
-                found[strides[index]] = x.permute(0, 3, 1, 2) if self.channels_last else x
+            if index in self.strides:
+                found[self.strides[index]] = x.permute(0, 3, 1, 2) if self.channels_last else x
         return [
             found[stride] if stride in found else (image if stride == 1 else F.avg_pool2d(image, stride))
             for stride in STRIDES

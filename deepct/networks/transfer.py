@@ -11,12 +11,10 @@ from deepct.networks.backbones import STRIDES, TorchvisionEncoder, UNetEncoder
 from deepct.networks.conditioning import Codes, ConditionedConv2d
 from deepct.output import TransferOutput
 
-_SLOPE = 0.2
-
 
 def _activate(features: Tensor) -> Tensor:
     """LeakyReLU(0.2): without normalisation, plain ReLU units die."""
-    return F.leaky_relu(features, _SLOPE)
+    return F.leaky_relu(features, 0.2)
 
 
 class DecoderLayer(nn.Module):

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from deepct.data.dataset import PairDataset, Sample, collate, crop_to_common, resize_labels
+from deepct.data.dataset import PairDataset, Sample, collate, crop_to_common
+from deepct.data.masks import resize_labels
 from deepct.data.pairs import Pair, Scene, fivek_scenes, make_pairs, photo_scenes
 from deepct.errors import DataError
 
