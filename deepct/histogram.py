@@ -6,10 +6,11 @@ A *histogram stack* is what HEN reads: one plane of ab bins, then one constant p
 Everything here takes memory linear in the pixels plus the bins.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 UNLABELLED = 255
@@ -117,12 +118,109 @@ def label_histograms(
     return _count(normalized, shared.rows(labels), shared.total, ab_bins, l_bins)
 
 
+class PairHistograms(NamedTuple):
+    """The histogram stacks of a batch of pairs, as HEN reads them.
+
+    Attributes:
+        source: (B, 1 + l_bins, ab_bins, ab_bins), the sources' own.
+        reference: (R, 1 + l_bins, ab_bins, ab_bins), the references' own, R = B; for a semantic transfer those of the
+            shared labels stand before them.
+        rows: (B, H, W) int64: which of the R each pixel of the source takes: its label's, where both photos show the
+            label, or else the whole reference's. None: every pixel takes the latter.
+    """
+
+    source: Tensor
+    reference: Tensor
+    rows: Tensor | None = None
+
+
+def pair_histograms(
+    source: Tensor,
+    reference: Tensor,
+    source_labels: Tensor | None = None,
+    reference_labels: Tensor | None = None,
+    ab_bins: int = 64,
+    l_bins: int = 8,
+) -> PairHistograms:
+    """Count everything that HEN needs to know of a batch of pairs.
+
+    Args:
+        source: (B, 3, H, W) normalised Lab.
+        reference: (B, 3, H', W') normalised Lab.
+        source_labels: (B, H, W) uint8; both label maps or none.
+        reference_labels: (B, H', W') uint8.
+        ab_bins: bins along a and along b.
+        l_bins: bins along L.
+
+    Raises:
+        ValueError: one label map came without the other.
+    """
+    if (source_labels is None) != (reference_labels is None):
+        raise ValueError("semantic transfer needs the label maps of both photos; give both or none")
+    own, theirs = histogram(source, ab_bins, l_bins), histogram(reference, ab_bins, l_bins)
+    if source_labels is None or reference_labels is None:
+        return PairHistograms(own, theirs)
+    shared = shared_labels(source_labels, reference_labels)
+    if not shared.total:
+        return PairHistograms(own, theirs)
+    rows = shared.rows(source_labels)
+    whole = shared.total + torch.arange(len(source), device=rows.device).view(-1, 1, 1)
+    by_label = label_histograms(reference, reference_labels, shared, ab_bins, l_bins)
+    return PairHistograms(own, torch.cat((by_label, theirs)), torch.where(rows >= 0, rows, whole))
+
+
+class _TriangularCount(torch.autograd.Function):
+    """Sums of triangular weights: (B, 2, N) positions, whole numbers at the bins' centres, to (B, bins, bins).
+
+    A pixel touches the 2 x 2 bins around it. They lie on a grid with two more bins on every side, which take what is
+    beyond the range and are cut off. For the gradient only the positions are kept.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, positions: Tensor, bins: int) -> Tensor:
+        ctx.save_for_backward(positions)
+        ctx.bins = bins
+        cells, a, b = _cells(positions, bins)
+        side = bins + 4
+        # In float64, for a bin may sum millions of pixels.
+        sums = torch.zeros(len(positions) * side**2, dtype=torch.float64, device=positions.device)
+        for corner, weight in zip(_corners(bins), ((1 - a) * (1 - b), (1 - a) * b, a * (1 - b), a * b), strict=True):
+            sums[corner:].index_add_(0, cells, weight.flatten().double())
+        return sums.view(-1, side, side)[:, 2:-2, 2:-2].to(positions.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (positions,) = ctx.saved_tensors
+        cells, a, b = _cells(positions, ctx.bins)
+        padded = F.pad(gradient, (2, 2, 2, 2)).flatten()
+        g00, g01, g10, g11 = (padded[corner:][cells].view_as(a) for corner in _corners(ctx.bins))
+        return torch.stack((torch.lerp(g10 - g00, g11 - g01, b), torch.lerp(g01 - g00, g11 - g10, a)), dim=1), None
+
+
+def _cells(positions: Tensor, bins: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Each pixel's lower bin in the flat padded grids, (B N), and its way on to the next in a and in b, (B, N) each."""
+    side = bins + 4
+    positions = positions.clamp(-2, bins)
+    lower = positions.floor()
+    a, b = (lower.long() + 2).clamp_(0, side - 2).unbind(1)  # clamped again: NaN may become any integer
+    photo = torch.arange(len(positions), device=positions.device).unsqueeze(1)
+    fraction_a, fraction_b = (positions - lower).unbind(1)
+    return ((photo * side + a) * side + b).flatten(), fraction_a, fraction_b
+
+
+def _corners(bins: int) -> tuple[int, int, int, int]:
+    """From a pixel's lower bin in the flat padded grid to the four bins that it touches."""
+    side = bins + 4
+    return 0, 1, side, side + 1
+
+
 def soft_ab_histogram(normalized: Tensor, bins: int = 32) -> Tensor:
     """Differentiable ab histogram, by triangular soft assignment.
 
     A pixel counts into bin (i, j) with weight max(0, 1 - |a - a_i| bins) max(0, 1 - |b - b_j| bins), a and b scaled to
-    [0, 1] and a_i, b_j the bins' centres. The weight is a product, so the sum over pixels is one product of two
-    (pixels x bins) matrices rather than a (bins x bins x pixels) tensor.
+    [0, 1] and a_i, b_j the bins' centres. So it counts into the four bins around it at most, and into none where a or b
+    is half a bin or more beyond [0, 1]. On a centre the gradient is the one toward higher values.
 
     Args:
         normalized: (B, 3, H, W) normalised Lab.
@@ -133,7 +231,5 @@ def soft_ab_histogram(normalized: Tensor, bins: int = 32) -> Tensor:
     """
     with torch.autocast(normalized.device.type, enabled=False):
         ab = normalized[:, 1:].flatten(2)
-        ab = (ab if ab.dtype == torch.float64 else ab.float()) * 0.5 + 0.5
-        centres = (torch.arange(bins, device=ab.device, dtype=ab.dtype) + 0.5) / bins
-        weights = F.relu(1.0 - (ab.unsqueeze(-1) - centres).abs() * bins)
-        return weights[:, 0].transpose(1, 2) @ weights[:, 1] / ab.shape[-1]
+        ab = ab.to(torch.promote_types(ab.dtype, torch.float32))
+        return _TriangularCount.apply(ab * (0.5 * bins) + (0.5 * bins - 0.5), bins) / ab.shape[-1]

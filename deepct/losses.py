@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from deepct.histogram import soft_ab_histogram
-from deepct.output import TransferOutput
+from deepct.output import TransferOutput, match_scales
 
 
 class LossWeights(NamedTuple):
@@ -36,14 +36,30 @@ class LossTerms(NamedTuple):
         return self.image + self.histogram + self.multiscale
 
 
+class Measured(NamedTuple):
+    """An output, or a target, with what the losses measure of it: made once, however often it is compared.
+
+    Attributes:
+        output: the picture, (B, 3, H, W), and the decoder's.
+        histogram: (B, 32, 32), the picture's soft ab histogram.
+    """
+
+    output: TransferOutput
+    histogram: Tensor
+
+    @classmethod
+    def of(cls, output: TransferOutput) -> "Measured":
+        """Measure an output."""
+        return cls(output, soft_ab_histogram(output.image))
+
+
 def image_error(image: Tensor, target: Tensor) -> Tensor:
     """(B,) mean squared error of each sample, in float32 at least."""
-    return (image.float() - target.float()).square().flatten(1).mean(1)
+    dtype = torch.promote_types(image.dtype, torch.float32)
+    return (image.to(dtype) - target.to(dtype)).square().flatten(1).mean(1)
 
 
-def color_transfer_loss(
-    output: TransferOutput, target: TransferOutput, weights: LossWeights, identical: Tensor
-) -> LossTerms:
+def color_transfer_loss(output: Measured, target: Measured, weights: LossWeights, identical: Tensor) -> LossTerms:
     """L_hard where ``target`` is the truth, L_soft where it is the teacher's output.
 
     L_image is the mean squared error of the pictures, L_hist that of their soft ab histograms, L_multi the mean over
@@ -51,23 +67,20 @@ def color_transfer_loss(
 
     Args:
         output: the network's.
-        target: of the same shapes, scales included.
+        target: a picture of the same shape; the decoder's pictures may have other sizes
+            (:func:`deepct.output.match_scales`).
         weights: lambda_1, lambda_2, and the share of L_image that identical pairs keep.
         identical: (B,) bool, true where source and target are one picture.
 
     Raises:
-        ValueError: the two do not have equally many scales.
+        ValueError: the output has decoder's pictures and its target has none.
     """
-    if len(output.scales) != len(target.scales):
-        raise ValueError(
-            f"the output has {len(output.scales)} decoder images and its target {len(target.scales)}: "
-            "a teacher trained with multi-scale weight 0 has none to teach"
-        )
-    image = image_error(output.image, target.image)
+    mine, theirs = output.output, target.output
+    image = image_error(mine.image, theirs.image)
     image = torch.where(identical, weights.identical * image, image)
-    histogram = (soft_ab_histogram(output.image) - soft_ab_histogram(target.image)).square().flatten(1).mean(1)
+    histogram = image_error(output.histogram, target.histogram)
     multiscale = torch.zeros_like(image)
-    if output.scales:
-        errors = [image_error(mine, theirs) for mine, theirs in zip(output.scales, target.scales, strict=True)]
-        multiscale = torch.stack(errors).mean(0)
+    if mine.scales:
+        pairs = zip(mine.scales, match_scales(theirs, mine), strict=True)
+        multiscale = torch.stack([image_error(picture, wanted) for picture, wanted in pairs]).mean(0)
     return LossTerms(image, weights.histogram * histogram, weights.multiscale * multiscale)

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from literal import literal_soft_histogram
 from torch import Tensor
 
 from deepct.histogram import (
@@ -82,25 +83,63 @@ def test_photos_without_common_labels_give_no_histogram() -> None:
     assert label_histograms(random_lab(2, 3, 4, 4), empty, shared).shape == (0, 9, 64, 64)
 
 
-def authors_soft_histogram(ab: Tensor, bins: int) -> Tensor:
-    """The dense definition: a (bins * bins) x H x W tensor of triangular weights, averaged over the pixels."""
-    centres = (torch.arange(bins, dtype=ab.dtype) + 0.5) / bins
-    a, b = ab[0] * 0.5 + 0.5, ab[1] * 0.5 + 0.5
-    grid_a, grid_b = torch.meshgrid(centres, centres, indexing="ij")
-    weight_a = torch.relu(1 - (a[None] - grid_a.reshape(-1, 1, 1)).abs() * bins)
-    weight_b = torch.relu(1 - (b[None] - grid_b.reshape(-1, 1, 1)).abs() * bins)
-    return (weight_a * weight_b).mean((1, 2)).view(bins, bins)
+def colours(bins: int = 32) -> Tensor:
+    """Random colours in and beyond the range, and all pairs of ends, centres, edges and far values; (2, 3, H, W)."""
+    special = [
+        -1e30,
+        -1.5,
+        -1 - 1 / bins,
+        -1.0,
+        -1 + 1 / bins,
+        -1 + 2 / bins,
+        0.0,
+        1 - 1 / bins,
+        1.0,
+        1 + 1 / bins,
+        1e30,
+    ]
+    corners = torch.cartesian_prod(torch.tensor([0.0]), torch.tensor(special), torch.tensor(special)).T
+    lab = random_lab(2, 3, 24, 31, seed=5) * 1.2
+    lab[0].view(3, -1)[:, : corners.shape[1]] = corners
+    return lab
 
 
-def test_soft_histogram_equals_the_dense_definition() -> None:
-    lab = random_lab(2, 3, 24, 31, seed=5)
-    expected = torch.stack([authors_soft_histogram(image[1:], 32) for image in lab])
-    torch.testing.assert_close(soft_ab_histogram(lab), expected, atol=1e-6, rtol=0)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_soft_histogram_equals_the_dense_definition(dtype: torch.dtype) -> None:
+    lab = colours().to(dtype)
+    assert soft_ab_histogram(lab).dtype == dtype
+    torch.testing.assert_close(soft_ab_histogram(lab), literal_soft_histogram(lab), atol=1e-6, rtol=0)
+
+
+def test_soft_histogram_has_the_dense_definitions_gradient() -> None:
+    lab = (random_lab(2, 3, 24, 31, seed=5) * 1.2).requires_grad_()
+    probe = random_lab(2, 32, 32, seed=6)
+    ours, dense = (
+        torch.autograd.grad((soft(lab) * probe).sum(), lab)[0] for soft in (soft_ab_histogram, literal_soft_histogram)
+    )
+    assert dense.abs().max() > 1e-3
+    torch.testing.assert_close(ours, dense, atol=1e-7, rtol=0)
 
 
 def test_soft_histogram_has_the_right_gradient() -> None:
-    lab = random_lab(1, 3, 3, 4, seed=6).double().requires_grad_()
+    lab = (random_lab(2, 3, 3, 4, seed=6) * 1.3).double().requires_grad_()
     assert torch.autograd.gradcheck(lambda x: soft_ab_histogram(x, bins=5), lab)
+
+
+def test_soft_histogram_has_finite_gradients_on_its_kinks() -> None:
+    lab = colours().requires_grad_()
+    (soft_ab_histogram(lab) * random_lab(2, 32, 32, seed=6)).sum().backward()
+    assert lab.grad.isfinite().all()
+    assert lab.grad.abs().max() <= 2 * 16 / (24 * 31)  # the steepest weight, per pixel
+    beyond = (lab.detach()[:, 1:].abs() > 1 + 1 / 32).any(1)
+    assert beyond.any()
+    assert lab.grad[:, 1:].transpose(0, 1)[:, beyond].abs().max() == 0
+
+
+def test_soft_histogram_of_millions_of_pixels_keeps_its_digits() -> None:
+    lab = torch.tensor([0.0, 0.123, -0.456]).view(1, 3, 1, 1).expand(1, 3, 2048, 2048)
+    expected = soft_ab_histogram(lab[..., :1, :1].double())
+    torch.testing.assert_close(soft_ab_histogram(lab).double(), expected, rtol=1e-5, atol=1e-9)
 
 
 def test_soft_histogram_puts_a_bin_centre_into_its_bin() -> None:

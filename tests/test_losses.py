@@ -1,9 +1,10 @@
 import pytest
 import torch
+from torch.nn import functional as F
 
 from deepct.histogram import soft_ab_histogram
-from deepct.losses import LossWeights, color_transfer_loss
-from deepct.output import TransferOutput, as_target, resize_to
+from deepct.losses import LossTerms, LossWeights, Measured, color_transfer_loss
+from deepct.output import TransferOutput, as_target, match_scales, resize_to
 
 
 def random_output(batch: int = 2, seed: int = 0) -> TransferOutput:
@@ -12,15 +13,24 @@ def random_output(batch: int = 2, seed: int = 0) -> TransferOutput:
     return TransferOutput(planes[-1], tuple(planes[:-1]))
 
 
+def loss(
+    output: TransferOutput,
+    target: TransferOutput,
+    weights: LossWeights = LossWeights(),  # noqa: B008 - it cannot be changed
+    identical: tuple[bool, bool] = (False, False),
+) -> LossTerms:
+    return color_transfer_loss(Measured.of(output), Measured.of(target), weights, torch.tensor(identical))
+
+
 def test_the_terms_are_those_of_the_report() -> None:
     output, target = random_output(seed=1), random_output(seed=2)
-    terms = color_transfer_loss(output, target, LossWeights(7.0, 3.0, 0.5), torch.tensor([False, True]))
+    terms = loss(output, target, LossWeights(7.0, 3.0, 0.5), (False, True))
     image = (output.image - target.image).square().mean((1, 2, 3)) * torch.tensor([1.0, 0.5])
     histogram = (soft_ab_histogram(output.image) - soft_ab_histogram(target.image)).square().mean((1, 2))
     layers = [(a - b).square().mean((1, 2, 3)) for a, b in zip(output.scales, target.scales, strict=True)]
     multiscale = sum(layers) / 3
     torch.testing.assert_close(terms.image, image)
-    torch.testing.assert_close(terms.histogram, 7 * histogram)
+    torch.testing.assert_close(terms.histogram, 7 * histogram, rtol=1e-5, atol=0)
     torch.testing.assert_close(terms.multiscale, 3 * multiscale)
     torch.testing.assert_close(terms.total, image + 7 * histogram + 3 * multiscale)
 
@@ -28,7 +38,7 @@ def test_the_terms_are_those_of_the_report() -> None:
 def test_a_perfect_output_costs_nothing() -> None:
     output = random_output()
     perfect = as_target(output.image, output)
-    terms = color_transfer_loss(perfect, perfect, LossWeights(), torch.tensor([False, True]))
+    terms = loss(perfect, perfect, identical=(False, True))
     assert terms.total.tolist() == [0, 0]
 
 
@@ -45,15 +55,66 @@ def test_an_image_of_the_right_size_is_not_resized() -> None:
     assert resize_to(image, (5, 7)) is image
 
 
-def test_outputs_of_different_depth_are_refused() -> None:
+def at_strides(strides: tuple[int, ...], side: tuple[int, int] = (256, 256), seed: int = 0) -> TransferOutput:
+    """What a network gives whose decoder draws at these strides."""
+    generator = torch.Generator().manual_seed(seed)
+    sizes = [tuple(-(-length // stride) for length in side) for stride in (1, *strides)]
+    image, *scales = (torch.rand(2, 3, *size, generator=generator) for size in sizes)
+    return TransferOutput(image, tuple(scales))
+
+
+@pytest.mark.parametrize("side", [(256, 256), (97, 133), (40, 33)])
+def test_a_coarser_student_is_compared_with_pictures_of_its_sizes(side: tuple[int, int]) -> None:
+    student, teacher = at_strides((32, 16, 8, 4, 2), side), at_strides((16, 8, 4, 2, 1), side, seed=1)
+    coarsest, *rest = match_scales(teacher, student)
+    torch.testing.assert_close(coarsest, F.adaptive_avg_pool2d(teacher.scales[0], student.scales[0].shape[-2:]))
+    assert all(mine is theirs for mine, theirs in zip(rest, teacher.scales[:4], strict=True))
+
+
+def test_a_student_of_odd_stride_is_compared_with_the_next_larger_pictures() -> None:
+    student, teacher = at_strides((48, 24, 12, 6, 3)), at_strides((16, 8, 4, 2, 1), seed=1)
+    matched = match_scales(teacher, student)
+    larger = [teacher.scales[i] for i in (0, 0, 1, 2, 3)]
+    for picture, mine, theirs in zip(matched, student.scales, larger, strict=True):
+        assert torch.equal(picture, F.adaptive_avg_pool2d(theirs, mine.shape[-2:]))
+
+
+def test_a_student_finer_than_its_teacher_is_compared_with_the_teachers_full_picture() -> None:
+    student, teacher = at_strides((16, 8, 4, 2, 1)), at_strides((32, 16, 8, 4, 2), seed=1)
+    assert match_scales(teacher, student)[-1] is teacher.image
+
+
+def test_equal_networks_are_compared_layer_by_layer() -> None:
+    student, teacher = at_strides((16, 8, 4, 2, 1), (3, 2)), at_strides((16, 8, 4, 2, 1), (3, 2), seed=1)
+    assert match_scales(teacher, student) is teacher.scales
+
+
+def test_the_loss_matches_scales() -> None:
+    student, teacher = at_strides((32, 16, 8, 4, 2)), at_strides((16, 8, 4, 2, 1), seed=1)
+    matched = TransferOutput(teacher.image, match_scales(teacher, student))
+    assert torch.equal(loss(student, teacher).multiscale, loss(student, matched).multiscale)
+
+
+def test_a_teacher_without_pictures_is_refused() -> None:
     output = random_output()
     with pytest.raises(ValueError, match=r"3 decoder images and its target 0"):
-        color_transfer_loss(output, TransferOutput(output.image, ()), LossWeights(), torch.tensor([False, False]))
+        loss(output, TransferOutput(output.image, ()))
+
+
+def test_a_student_without_pictures_learns_from_a_teacher_that_has_them() -> None:
+    target = random_output()
+    assert loss(TransferOutput(target.image, ()), target).total.tolist() == [0, 0]
+
+
+def test_double_precision_is_kept() -> None:
+    image = torch.zeros(2, 3, 8, 8, dtype=torch.float64)
+    nudged = TransferOutput(image + 1e-9 + 1.0, ())
+    assert loss(TransferOutput(image + 1.0, ()), nudged).image.tolist() == pytest.approx([1e-18, 1e-18], rel=1e-3)
 
 
 def test_the_loss_is_computed_in_full_precision_under_autocast() -> None:
     output, target = random_output(seed=1), random_output(seed=2)
     half = TransferOutput(output.image.bfloat16(), tuple(scale.bfloat16() for scale in output.scales))
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        terms = color_transfer_loss(half, target, LossWeights(), torch.tensor([False, False]))
+        terms = loss(half, target)
     assert terms.total.dtype == torch.float32

@@ -11,7 +11,7 @@ from torch import Tensor
 from deepct.color import normalized_to_rgb
 from deepct.data.augment import TransferBatch
 from deepct.data.folder import PhotoPair, Prediction
-from deepct.losses import LossTerms, LossWeights, color_transfer_loss
+from deepct.losses import LossTerms, LossWeights, Measured, color_transfer_loss
 from deepct.networks import ColorTransferNetwork, NetworkConfig
 from deepct.output import TransferOutput, as_target
 
@@ -95,7 +95,7 @@ class TransferModule(L.LightningModule):
         if batch is None:
             return {"rows": []}
         output = self.transfer(batch)
-        losses = hard_losses(output, batch, self.weights)
+        losses = hard_losses(Measured.of(output), batch, self.weights)
         pictures, truths = (normalized_to_rgb(image.float()).clamp(0.0, 1.0) for image in (output.image, batch.target))
         rows = [
             {
@@ -136,7 +136,8 @@ def named(terms: LossTerms, prefix: str = "") -> dict[str, Tensor]:
     }
 
 
-def hard_losses(output: TransferOutput, batch: TransferBatch, weights: LossWeights) -> dict[str, Tensor]:
+def hard_losses(output: Measured, batch: TransferBatch, weights: LossWeights) -> dict[str, Tensor]:
     """L_hard and its terms, (B,) each."""
-    terms = color_transfer_loss(output, as_target(batch.target, output), weights, batch.identical)
+    target = Measured.of(as_target(batch.target, output.output))
+    terms = color_transfer_loss(output, target, weights, batch.identical)
     return {"loss": terms.total, **named(terms)}

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from deepct.data.augment import TransferBatch
 from deepct.errors import CheckpointError
-from deepct.losses import LossWeights, color_transfer_loss
+from deepct.losses import LossWeights, Measured, color_transfer_loss
 from deepct.modules.base import TransferModule, hard_losses, named, run
 from deepct.networks import ColorTransferNetwork, NetworkConfig, load_network
 from deepct.output import TransferOutput
@@ -135,11 +135,11 @@ class Student(TransferModule):
     def losses(self, batch: TransferBatch) -> dict[str, Tensor]:
         """L, and the terms of L_hard and L_soft; a teacher that has no weight is not asked."""
         alpha, weights = self.current_weights()
-        output = self.transfer(batch)
+        output = Measured.of(self.transfer(batch))
         losses = hard_losses(output, batch, weights)
         losses["hard_loss"] = losses["loss"]
         if self.teacher is not None and alpha > 0:
-            soft = color_transfer_loss(output, self.teacher(batch), weights, batch.identical)
+            soft = color_transfer_loss(output, Measured.of(self.teacher(batch)), weights, batch.identical)
             losses |= {"soft_loss": soft.total, **named(soft, "soft_")}
             losses["loss"] = alpha * soft.total + (1 - alpha) * losses["hard_loss"]
         return losses

@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from deepct.data.augment import TransferBatch
-from deepct.losses import LossWeights
+from deepct.losses import LossWeights, Measured
 from deepct.modules.base import TransferModule, hard_losses
 from deepct.networks import NetworkConfig
 
@@ -36,4 +36,4 @@ class Teacher(TransferModule):
 
     def losses(self, batch: TransferBatch) -> dict[str, Tensor]:
         """L_hard and its terms."""
-        return hard_losses(self.transfer(batch), batch, self.weights)
+        return hard_losses(Measured.of(self.transfer(batch)), batch, self.weights)

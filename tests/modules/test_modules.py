@@ -7,7 +7,8 @@ from deepct.data.augment import TransferBatch, prepare_batch
 from deepct.data.dataset import PairDataset, collate
 from deepct.data.pairs import fivek_scenes, make_pairs
 from deepct.errors import CheckpointError
-from deepct.losses import color_transfer_loss
+from deepct.histogram import soft_ab_histogram
+from deepct.losses import Measured, color_transfer_loss
 from deepct.modules import Student, Teacher, TransferModule
 from deepct.networks import NetworkConfig
 from deepct.output import as_target
@@ -61,11 +62,26 @@ def test_the_students_loss_weighs_soft_and_hard_by_alpha(batch: TransferBatch, t
     losses = student.losses(batch)
     output = student.transfer(batch)
     assert student.teacher is not None
-    hard = color_transfer_loss(output, as_target(batch.target, output), student.weights, batch.identical).total
-    soft = color_transfer_loss(output, student.teacher(batch), student.weights, batch.identical).total
+    hard, soft = (
+        color_transfer_loss(Measured.of(output), Measured.of(target), student.weights, batch.identical).total
+        for target in (as_target(batch.target, output), student.teacher(batch))
+    )
     torch.testing.assert_close(losses["loss"], 0.3 * soft + 0.7 * hard)
     torch.testing.assert_close(losses["hard_loss"], hard)
     torch.testing.assert_close(losses["soft_loss"], soft)
+
+
+def test_each_picture_of_a_step_is_measured_once(
+    batch: TransferBatch, teacher: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = []
+    monkeypatch.setattr(
+        "deepct.losses.soft_ab_histogram", lambda image: measured.append(image) or soft_ab_histogram(image)
+    )
+    student = Student(teacher, TINY)
+    student.setup("fit")
+    student.losses(batch)
+    assert len(measured) == 3  # the student's picture, the teacher's and the truth
 
 
 def test_the_frozen_teacher_is_out_of_sight(teacher: str) -> None:
