@@ -1,5 +1,6 @@
 """The networks, in plain torch."""
 
-from deepct.networks.model import ColorTransferNetwork, NetworkConfig, load_network, read_checkpoint
+from deepct.networks.checkpoint import load_network, read_checkpoint
+from deepct.networks.model import ColorTransferNetwork, NetworkConfig
 
 __all__ = ["ColorTransferNetwork", "NetworkConfig", "load_network", "read_checkpoint"]

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from deepct.output import pick_nearest
+
 
 class Neighbourhoods(NamedTuple):
     """The different 3 x 3 neighbourhoods of a map of rows.
@@ -53,21 +55,11 @@ class RegionMap:
         self.index = index
         self._neighbourhoods: dict[tuple[int, int], Neighbourhoods] = {}
 
-    def resized_index(self, size: tuple[int, int]) -> Tensor:
-        """The index at a layer's size: rows are picked (nearest), never blended."""
-        if tuple(self.index.shape[-2:]) == size:
-            return self.index
-        rows, columns = (
-            torch.div(torch.arange(n, device=self.index.device) * full + full // 2, n, rounding_mode="floor")
-            for n, full in zip(size, self.index.shape[-2:], strict=True)
-        )
-        return self.index[:, rows][:, :, columns]
-
     def convolve(self, weight: Tensor, size: tuple[int, int]) -> Tensor:
         """Convolve the map's planes (never built) with (O, C, 3, 3) weights: (B, O, h, w), padded with zeros."""
         count = len(self.table)
         if size not in self._neighbourhoods:
-            self._neighbourhoods[size] = Neighbourhoods.of(self.resized_index(size), count)
+            self._neighbourhoods[size] = Neighbourhoods.of(pick_nearest(self.index, size), count)
         rows, places = self._neighbourhoods[size]
         taps = torch.where(rows >= 0, rows + count * torch.arange(9, device=rows.device), 9 * count)
         products = torch.einsum("rc,ocij->ijro", self.table.float(), weight.float()).reshape(9 * count, -1)

@@ -1,21 +1,21 @@
-"""HEN and CTN together: the whole network that a checkpoint holds."""
+"""HEN and CTN together: the whole network."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from deepct.color import normalized_to_rgb, rgb_to_normalized, rgb_to_uint8, uint8_to_rgb
-from deepct.errors import CheckpointError
-from deepct.histogram import histogram, label_histograms, shared_labels
+from deepct.color import normalized_to_rgb, rgb_to_normalized, rgb_to_uint8
+from deepct.errors import ConfigError
+from deepct.highres import apply_color_models, fit_color_models, recolor_photo, shrink_photo
+from deepct.histogram import PairHistograms, pair_histograms
 from deepct.networks.backbones import EncoderName, build_encoder
 from deepct.networks.conditioning import Codes, RegionMap
 from deepct.networks.encoder import AB_BINS, HistogramEncoder
 from deepct.networks.transfer import ColorTransferUNet
-from deepct.output import TransferOutput
+from deepct.output import TransferOutput, pick_nearest, resize_to
 
 
 @dataclass
@@ -33,6 +33,8 @@ class NetworkConfig:
         ab_bins: histogram bins along a and b; HEN's topology takes 64 only.
         l_bins: histogram bins along L.
         padding: border that CTN adds and crops, in px, 0 or a multiple of 32.
+        stride: CTN sees the photo at 1/stride of its size; the colours that it decides there are applied to every
+            pixel by local colour models (:mod:`deepct.highres`). 1: CTN draws every pixel itself, as in the paper.
         scales: build the decoder's multi-scale pictures; None: where the losses use them.
     """
 
@@ -46,6 +48,7 @@ class NetworkConfig:
     ab_bins: int = AB_BINS
     l_bins: int = 8
     padding: int = 32
+    stride: int = 1
     scales: bool | None = None
 
     def as_dict(self) -> dict[str, Any]:
@@ -63,6 +66,8 @@ class ColorTransferNetwork(nn.Module):
     def __init__(self, config: NetworkConfig | None = None) -> None:
         super().__init__()
         config = config or NetworkConfig()
+        if config.stride < 1:
+            raise ConfigError(f"the network's stride must be 1 or more, got {config.stride}")
         self.config = config
         self.hen = HistogramEncoder(config.l_bins, config.histogram_width, config.code_size, config.ab_bins)
         self.ctn = ColorTransferUNet(
@@ -73,6 +78,11 @@ class ColorTransferNetwork(nn.Module):
             config.scales is not False,
             config.padding,
         )
+
+    @property
+    def bins(self) -> tuple[int, int]:
+        """Histogram bins along a and b, and along L."""
+        return self.config.ab_bins, self.config.l_bins
 
     def forward(
         self,
@@ -97,35 +107,31 @@ class ColorTransferNetwork(nn.Module):
         Raises:
             ValueError: one label map came without the other.
         """
-        if (source_labels is None) != (reference_labels is None):
-            raise ValueError("semantic transfer needs the label maps of both photos; give both or none")
-        if source_labels is None or reference_labels is None:
-            codes = self._global_codes(source, reference)
-        else:
-            codes = self._semantic_codes(source, reference, source_labels, reference_labels)
-        return self.ctn(source, codes, scales)
+        histograms = pair_histograms(source, reference, source_labels, reference_labels, *self.bins)
+        return self.transfer(source, histograms, scales)
 
-    def _encode(self, image: Tensor) -> Tensor:
-        return self.hen(histogram(image, self.config.ab_bins, self.config.l_bins))
+    def transfer(self, source: Tensor, histograms: PairHistograms, scales: bool = True) -> TransferOutput:
+        """:meth:`forward` with histograms that are counted already, where several networks see one pair."""
+        seen, output = self._decide(source, histograms, scales)
+        if seen is source:
+            return output
+        return TransferOutput(apply_color_models(fit_color_models(seen, output.image), source), output.scales)
 
-    def _global_codes(self, source: Tensor, reference: Tensor) -> Codes:
-        return Codes(torch.cat((self._encode(source), self._encode(reference)), dim=1))
+    def _decide(self, source: Tensor, histograms: PairHistograms, scales: bool) -> tuple[Tensor, TransferOutput]:
+        """The source as CTN sees it, at 1 / stride of its size, and what CTN makes of it."""
+        height, width = (-(-side // self.config.stride) for side in source.shape[-2:])
+        seen = resize_to(source, (height, width))
+        return seen, self.ctn(seen, self.encode(histograms, (height, width)), scales)
 
-    def _semantic_codes(
-        self, source: Tensor, reference: Tensor, source_labels: Tensor, reference_labels: Tensor
-    ) -> Codes:
-        """e_s, and R_t as rows to pick: one for each label that both photos show, one global e_t for each photo."""
-        shared = shared_labels(source_labels, reference_labels)
-        if not shared.total:
-            return self._global_codes(source, reference)
-        bins = self.config.ab_bins, self.config.l_bins
-        stacks = torch.cat((label_histograms(reference, reference_labels, shared, *bins), histogram(reference, *bins)))
-        rows = shared.rows(source_labels)
-        fallback = shared.total + torch.arange(len(source), device=rows.device).view(-1, 1, 1)
-        index = torch.where(rows >= 0, rows, fallback)
+    def encode(self, histograms: PairHistograms, size: tuple[int, int]) -> Codes:
+        """The codes of a batch of pairs: e_s and e_t, or e_s and R_t for a picture that CTN sees at this size."""
+        count = len(histograms.source), len(histograms.reference)
+        e_s, e_t = self.hen(torch.cat((histograms.source, histograms.reference))).split(count)
+        if histograms.rows is None:
+            return Codes(torch.cat((e_s, e_t), dim=1))
         # Replicate padding knows no integers; float32 holds every row number exactly.
-        index = self.ctn.pad(index.unsqueeze(1).float()).squeeze(1).long()
-        return Codes(self._encode(source), RegionMap(self.hen(stacks), index))
+        index = self.ctn.pad(pick_nearest(histograms.rows, size).unsqueeze(1).float()).squeeze(1).long()
+        return Codes(e_s, RegionMap(e_t, index))
 
     @torch.inference_mode()
     def recolor(
@@ -134,56 +140,33 @@ class ColorTransferNetwork(nn.Module):
         reference: Tensor,
         source_labels: Tensor | None = None,
         reference_labels: Tensor | None = None,
+        working_size: int | None = None,
     ) -> Tensor:
-        """Recolour (B, 3, H, W) uint8 sRGB photos by (B, 3, H', W') uint8 ones; gives uint8 of the source's size."""
-        source, reference = (rgb_to_normalized(uint8_to_rgb(photo)) for photo in (source, reference))
-        output = self(source, reference, source_labels, reference_labels, scales=False)
-        return rgb_to_uint8(normalized_to_rgb(output.image.float()))
+        """Recolour photos of any size.
+
+        Args:
+            source: (B, 3, H, W) uint8 sRGB.
+            reference: (B, 3, H', W') uint8 sRGB.
+            source_labels: (B, H, W) uint8 label map. Both maps or none.
+            reference_labels: (B, H', W') uint8.
+            working_size: the longest side, px, at which colours are decided; larger photos are averaged down to it,
+                and local colour models take the decision to every pixel. None: the network sees the whole photo.
+
+        Returns:
+            (B, 3, H, W) uint8 sRGB.
+        """
+        working, labels = _working_copy(source, source_labels, working_size)
+        reference, reference_labels = _working_copy(reference, reference_labels, working_size)
+        histograms = pair_histograms(working, reference, labels, reference_labels, *self.bins)
+        seen, output = self._decide(working, histograms, scales=False)
+        if seen.shape == source.shape:
+            return rgb_to_uint8(normalized_to_rgb(output.image.float()))
+        return recolor_photo(fit_color_models(seen, output.image), source)
 
 
-def load_network(path: str | Path, map_location: str | torch.device = "cpu") -> ColorTransferNetwork:
-    """Build the network of a checkpoint that ``deepct fit`` wrote, teacher or student, in eval mode.
-
-    Args:
-        path: the checkpoint. Nothing in it is executed: tensors and plain values only.
-        map_location: where its tensors go.
-
-    Raises:
-        CheckpointError: the file is missing, is not a checkpoint of deepct, or its tensors do not fit.
-    """
-    checkpoint = read_checkpoint(path, map_location)
-    try:
-        config = NetworkConfig(**{**checkpoint["hyper_parameters"]["network"], "pretrained": False})
-    except TypeError as error:
-        raise CheckpointError(
-            f"{path}: describes a network that this version of deepct cannot build: {error}"
-        ) from error
-    network = ColorTransferNetwork(config)
-    prefix = "network."
-    state = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        raise CheckpointError(f"{path}: the tensors do not fit the network described beside them: {error}") from error
-    return network.to(map_location).eval()
-
-
-def read_checkpoint(path: str | Path, map_location: str | torch.device = "cpu") -> dict[str, Any]:
-    """Read a checkpoint without running code from it, and check that deepct wrote it.
-
-    Raises:
-        CheckpointError: the file is missing, unreadable, or not a checkpoint of deepct.
-    """
-    if not Path(path).is_file():
-        raise CheckpointError(f"{path}: there is no such checkpoint; `deepct fit` prints where it wrote its best one")
-    try:
-        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
-    except Exception as error:  # torch raises many types here, none of which says what to do
-        raise CheckpointError(
-            f"{path}: not a checkpoint that can be read safely (tensors and plain values only): "
-            f"{str(error).splitlines()[0]}"
-        ) from error
-    described = checkpoint.get("hyper_parameters", {}) if isinstance(checkpoint, dict) else {}
-    if not {"network", "_class_path"} <= described.keys():
-        raise CheckpointError(f"{path}: not a checkpoint of deepct; it does not describe a network")
-    return checkpoint
+def _working_copy(photo: Tensor, labels: Tensor | None, longest: int | None) -> tuple[Tensor, Tensor | None]:
+    """A photo in normalised Lab and its label map, neither side longer than ``longest``."""
+    height, width = photo.shape[-2:]
+    scale = 1.0 if longest is None else min(1.0, longest / max(height, width))
+    size = max(1, round(height * scale)), max(1, round(width * scale))
+    return rgb_to_normalized(shrink_photo(photo, size)), None if labels is None else pick_nearest(labels, size)

@@ -5,11 +5,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from deepct.errors import CheckpointError
-from deepct.histogram import UNLABELLED, histogram
+from deepct.histogram import UNLABELLED, histogram, pair_histograms
 from deepct.modules.student import REPORT_STUDENT
 from deepct.networks import ColorTransferNetwork, NetworkConfig, load_network
 from deepct.networks.conditioning import Codes, ConditionedConv2d, RegionMap
 from deepct.networks.encoder import HistogramEncoder
+from deepct.output import pick_nearest
 
 TINY = NetworkConfig(
     encoder_widths=(4, 4, 6, 6, 8), decoder_widths=(8, 6, 6, 4, 4), refinement_width=4, histogram_width=8, code_size=6
@@ -114,7 +115,7 @@ def dense_convolution(layer: ConditionedConv2d, features: Tensor, codes: Codes) 
     size = features.shape[-2:]
     planes = [features, codes.constant[:, :, None, None].expand(-1, -1, *size)]
     if codes.regions is not None:
-        planes.append(codes.regions.table[codes.regions.resized_index(tuple(size))].permute(0, 3, 1, 2))
+        planes.append(codes.regions.table[pick_nearest(codes.regions.index, tuple(size))].permute(0, 3, 1, 2))
     return F.conv2d(torch.cat(planes, dim=1), layer.conv.weight, layer.conv.bias, padding=1)
 
 
@@ -164,7 +165,7 @@ def test_the_semantic_map_equals_a_plain_loop_over_labels() -> None:
     source_labels, labels = random_labels(2, 64, 96, classes=6), random_labels(2, 50, 40, classes=4, seed=2)
     source_labels[0, :10] = UNLABELLED
     labels[1, :, :7] = UNLABELLED
-    codes = network._semantic_codes(source, reference, source_labels, labels)
+    codes = network.encode(pair_histograms(source, reference, source_labels, labels), (64, 96))
     assert codes.regions is not None
     ours = codes.regions.table[codes.regions.index].permute(0, 3, 1, 2)[..., 32:-32, 32:-32]
     expected = plain_semantic_map(network, source_labels, reference, labels)

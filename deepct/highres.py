@@ -1,0 +1,138 @@
+"""Photos of any size: colours decided on a small copy, applied to every pixel of the full photo.
+
+What the network makes of the small copy is described by *colour models*: at each of its pixels the affine map from
+source to result colours that fits best in a window around it. Models vary smoothly where colours do and follow the
+photo's edges, so they can be enlarged; the full photo's own pixels then go through them. Detail is therefore the
+source's own, and a halo would need a model that holds on one side of an edge to be wrong on the other.
+
+This is the guided filter with a colour guide (He, Sun and Tang, *Guided Image Filtering*, PAMI 2013), its coefficients
+computed small as in the *Fast Guided Filter* (He and Sun, 2015). One thing differs: it filters the *change* of
+colour, so that where a window is flat the source's grain passes unchanged, where theirs would smooth it away.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from deepct.color import normalized_to_rgb, rgb_to_normalized, rgb_to_uint8, uint8_to_rgb
+
+RADIUS = 4
+"""Half the side of a model's window, px of the small copy."""
+
+EPSILON = 1e-4
+"""Variance, in normalised Lab, below which a window counts as flat."""
+
+_BAND = 1 << 18  # pixels in flight at once: few enough to stay in the processor's cache
+
+
+def fit_color_models(source: Tensor, result: Tensor, radius: int = RADIUS, epsilon: float = EPSILON) -> Tensor:
+    """The affine colour map around each pixel of a small picture.
+
+    Args:
+        source: (B, 3, h, w) normalised Lab.
+        result: (B, 3, h, w) normalised Lab, what the source became.
+        radius: half the window's side, px.
+        epsilon: ridge on the window's covariance, which pulls flat windows toward a mere offset.
+
+    Returns:
+        (B, 3, 4, h, w) float32: rows are L, a, b of the result; columns are the weights of the source's L, a, b, then
+        the offset. Differentiable.
+    """
+    with torch.autocast(source.device.type, enabled=False):
+        x, change = source.float(), result.float() - source.float()
+        mean_x, mean_change = _window_mean(x, radius), _window_mean(change, radius)
+        covariance = _window_mean(x[:, :, None] * x[:, None], radius) - mean_x[:, :, None] * mean_x[:, None]
+        cross = _window_mean(change[:, :, None] * x[:, None], radius) - mean_change[:, :, None] * mean_x[:, None]
+        weights = _solve(covariance, cross, epsilon)
+        offset = mean_change - (weights * mean_x[:, None]).sum(2)
+        models = _window_mean(torch.cat((weights, offset.unsqueeze(2)), dim=2), radius)
+        return models + torch.eye(3, 4, device=models.device)[:, :, None, None]
+
+
+def _window_mean(planes: Tensor, radius: int) -> Tensor:
+    """Mean over square windows of (B, ..., h, w), cut off at the borders."""
+    side = 2 * radius + 1
+    flat = planes.flatten(1, -3)
+    rows = F.avg_pool2d(flat, (side, 1), stride=1, padding=(radius, 0), count_include_pad=False)
+    return F.avg_pool2d(rows, (1, side), stride=1, padding=(0, radius), count_include_pad=False).view_as(planes)
+
+
+def _solve(covariance: Tensor, cross: Tensor, epsilon: float) -> Tensor:
+    """(B, 3, 3, h, w) cross (covariance + epsilon I)^-1 at every pixel, by L D L^T, which is stable in float32."""
+    (c00, c01, c02), (_, c11, c12), (_, _, c22) = (row.unbind(1) for row in covariance.unbind(1))
+    d0 = c00 + epsilon
+    l10, l20 = c01 / d0, c02 / d0
+    d1 = c11 + epsilon - l10 * c01
+    l21 = (c12 - l20 * c01) / d1
+    d2 = c22 + epsilon - l20 * c02 - l21 * l21 * d1
+    y0, y1, y2 = cross.unbind(2)
+    y1 = y1 - l10.unsqueeze(1) * y0
+    y2 = y2 - l20.unsqueeze(1) * y0 - l21.unsqueeze(1) * y1
+    z2 = y2 / d2.unsqueeze(1)
+    z1 = y1 / d1.unsqueeze(1) - l21.unsqueeze(1) * z2
+    z0 = y0 / d0.unsqueeze(1) - l10.unsqueeze(1) * z1 - l20.unsqueeze(1) * z2
+    return torch.stack((z0, z1, z2), dim=2)
+
+
+def apply_color_models(models: Tensor, source: Tensor) -> Tensor:
+    """Send every pixel through the models around it, enlarged bilinearly.
+
+    Args:
+        models: (B, 3, 4, h, w), from :func:`fit_color_models`.
+        source: (B, 3, H, W) normalised Lab.
+
+    Returns:
+        (B, 3, H, W) normalised Lab, float32. Differentiable.
+    """
+    with torch.autocast(source.device.type, enabled=False):
+        return _apply_to_band(models, source.float(), 0, source.shape[-2])
+
+
+def recolor_photo(models: Tensor, photo: Tensor) -> Tensor:
+    """The same for a photo of any size, in bands: memory beyond the photo and its result is bounded.
+
+    Args:
+        models: (B, 3, 4, h, w).
+        photo: (B, 3, H, W) uint8 sRGB.
+
+    Returns:
+        (B, 3, H, W) uint8 sRGB.
+    """
+    result = torch.empty_like(photo)
+    for rows in _bands(photo):
+        band = rgb_to_normalized(uint8_to_rgb(photo[..., rows, :]))
+        band = _apply_to_band(models, band, rows.start, photo.shape[-2])
+        result[..., rows, :] = rgb_to_uint8(normalized_to_rgb(band))
+    return result
+
+
+def _bands(photo: Tensor) -> list[slice]:
+    height, width = photo.shape[-2:]
+    step = max(1, _BAND // (len(photo) * width))
+    return [slice(top, min(top + step, height)) for top in range(0, height, step)]
+
+
+def _apply_to_band(models: Tensor, band: Tensor, top: int, height: int) -> Tensor:
+    """Apply the models to (B, 3, rows, W) that begin at row ``top`` of a photo of this height."""
+    above, below, down = _between(models.shape[-2], height, top, top + band.shape[-2], band.device)
+    left, right, across = _between(models.shape[-1], band.shape[-1], 0, band.shape[-1], band.device)
+    first = int(above[0])
+    nearby = models[..., first : int(below[-1]) + 1, :]
+    wide = torch.lerp(nearby[..., left], nearby[..., right], across)
+    full = torch.lerp(wide[..., above - first, :], wide[..., below - first, :], down.unsqueeze(1))
+    weights, offset = full[:, :, :3], full[:, :, 3]
+    x0, x1, x2 = band.unsqueeze(2).unbind(1)
+    return offset.addcmul(weights[:, :, 0], x0).addcmul(weights[:, :, 1], x1).addcmul(weights[:, :, 2], x2)
+
+
+def _between(low: int, full: int, start: int, stop: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """The two of ``low`` samples on either side of elements start to stop - 1 of ``full``, and how far between."""
+    place = ((torch.arange(start, stop, device=device) + 0.5) * (low / full) - 0.5).clamp(0, low - 1)
+    before = place.floor()
+    return before.long(), place.ceil().long(), place - before
+
+
+def shrink_photo(photo: Tensor, size: tuple[int, int]) -> Tensor:
+    """(B, 3, H, W) uint8 sRGB to (B, 3, *size) float32 sRGB in [0, 1] by averaging areas, in bands."""
+    narrow = [F.adaptive_avg_pool2d(uint8_to_rgb(photo[..., rows, :]), (None, size[1])) for rows in _bands(photo)]
+    return F.adaptive_avg_pool2d(torch.cat(narrow, dim=-2), size)
