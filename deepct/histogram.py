@@ -133,6 +133,11 @@ class PairHistograms(NamedTuple):
     reference: Tensor
     rows: Tensor | None = None
 
+    @property
+    def bins(self) -> tuple[int, int]:
+        """Bins along a and along b, and along L."""
+        return self.source.shape[-1], self.source.shape[1] - 1
+
 
 def pair_histograms(
     source: Tensor,

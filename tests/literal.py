@@ -152,7 +152,7 @@ def _decoder_layer(weights: Weights, name: str, previous: Tensor, skip: Tensor, 
 
 
 def _head(weights: Weights, name: str, x: Tensor) -> Tensor:
-    return _convolve(weights, f"{name}.2", F.relu(_convolve(weights, f"{name}.0", x)))
+    return _convolve(weights, f"{name}.leave", F.relu(_convolve(weights, f"{name}.enter", x)))
 
 
 def _refine(weights: Weights, x: Tensor, codes: Tensor) -> Tensor:

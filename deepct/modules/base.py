@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning as L
 import torch
@@ -11,9 +11,45 @@ from torch import Tensor
 from deepct.color import normalized_to_rgb
 from deepct.data.augment import TransferBatch
 from deepct.data.folder import PhotoPair, Prediction
+from deepct.errors import ConfigError
+from deepct.histogram import PairHistograms, pair_histograms
 from deepct.losses import LossTerms, LossWeights, Measured, color_transfer_loss
 from deepct.networks import ColorTransferNetwork, NetworkConfig
 from deepct.output import TransferOutput, as_target
+
+MIN_WORKING_SIZE = 32
+"""px: CTN's coarsest features are at a 32nd of the photo's size."""
+
+
+class Execution(NamedTuple):
+    """How a network is run; no setting changes what it computes.
+
+    Attributes:
+        working_size: for prediction, the longest side at which colours are decided, px; larger photos take them over
+            pixel by pixel. None: the network sees every photo at full size.
+        channels_last: keep the channels of a pixel together in memory.
+        compile: let torch.compile fuse CTN's operations, which takes a minute or two before the first step.
+    """
+
+    working_size: int | None
+    channels_last: bool
+    compile: bool
+
+    def apply(self, network: ColorTransferNetwork) -> ColorTransferNetwork:
+        """The network, set to run so.
+
+        Raises:
+            ConfigError: the working size is below 32 px.
+        """
+        if self.working_size is not None and self.working_size < MIN_WORKING_SIZE:
+            raise ConfigError(
+                f"working_size must be {MIN_WORKING_SIZE} px or more, or null for full size, got {self.working_size}"
+            )
+        if self.channels_last:
+            network.to(memory_format=torch.channels_last)
+        if self.compile:
+            network.ctn.compile()
+        return network
 
 
 class TransferModule(L.LightningModule):
@@ -29,6 +65,7 @@ class TransferModule(L.LightningModule):
         weights: how the loss's terms add up.
         scales: the multi-scale loss is used at some time; if not, the decoder's pictures are not built, unless the
             network's shape asks for them.
+        execution: how the network is run.
     """
 
     def __init__(
@@ -38,11 +75,13 @@ class TransferModule(L.LightningModule):
         betas: tuple[float, float],
         weights: LossWeights,
         scales: bool,
+        execution: Execution,
     ) -> None:
         super().__init__()
         config = NetworkConfig(**network) if isinstance(network, dict) else network
         config = replace(config, scales=scales if config.scales is None else config.scales)
-        self.network = ColorTransferNetwork(config)
+        self.network = execution.apply(ColorTransferNetwork(config))
+        self.execution = execution
         self.lr = lr
         self.betas = betas
         self.weights = weights
@@ -57,9 +96,9 @@ class TransferModule(L.LightningModule):
     def losses(self, batch: TransferBatch) -> dict[str, Tensor]:
         """Every loss of a batch by name, (B,) each; ``loss`` is the one to minimise."""
 
-    def transfer(self, batch: TransferBatch) -> TransferOutput:
-        """Run the network on a batch."""
-        return run(self.network, batch)
+    def transfer(self, batch: TransferBatch, histograms: PairHistograms | None = None) -> TransferOutput:
+        """Run the network on a batch, whose histograms may have been counted before."""
+        return self.network.transfer(batch.source, histograms or count(batch, self.network))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam over what is to be trained."""
@@ -112,7 +151,13 @@ class TransferModule(L.LightningModule):
         if batch.error:
             return Prediction(batch.job, None, batch.error)
         try:
-            image = self.network.recolor(batch.source, batch.reference, batch.source_labels, batch.reference_labels)
+            image = self.network.recolor(
+                batch.source,
+                batch.reference,
+                batch.source_labels,
+                batch.reference_labels,
+                self.execution.working_size,
+            )
         except (RuntimeError, MemoryError) as error:
             if "memory" not in str(error) and not isinstance(error, MemoryError):
                 raise  # of RuntimeErrors only a device out of memory is the photo's fault
@@ -122,9 +167,10 @@ class TransferModule(L.LightningModule):
         return Prediction(batch.job, image[0].cpu(), "")
 
 
-def run(network: ColorTransferNetwork, batch: TransferBatch) -> TransferOutput:
-    """Run any network, the module's or a teacher's, on a batch."""
-    return network(batch.source, batch.reference, batch.source_labels, batch.reference_labels)
+def count(batch: TransferBatch, network: ColorTransferNetwork) -> PairHistograms:
+    """A batch's histograms, in the bins of a network."""
+    labels = batch.source_labels, batch.reference_labels
+    return pair_histograms(batch.source, batch.reference, *labels, *network.bins)
 
 
 def named(terms: LossTerms, prefix: str = "") -> dict[str, Tensor]:

@@ -8,9 +8,10 @@ from torch import Tensor
 
 from deepct.data.augment import TransferBatch
 from deepct.errors import CheckpointError
+from deepct.histogram import PairHistograms
 from deepct.losses import LossWeights, Measured, color_transfer_loss
-from deepct.modules.base import TransferModule, hard_losses, named, run
-from deepct.networks import ColorTransferNetwork, NetworkConfig, load_network
+from deepct.modules.base import Execution, TransferModule, count, hard_losses, named
+from deepct.networks import WORKING_SIZE, ColorTransferNetwork, NetworkConfig, load_network
 from deepct.output import TransferOutput
 
 REPORT_STUDENT = NetworkConfig(encoder_widths=(16, 32, 64, 128, 256), decoder_widths=(256, 128, 64, 64, 64))
@@ -35,19 +36,22 @@ class FrozenTeacher:
 
     Args:
         path: the teacher's checkpoint.
+        execution: how its network is run.
 
     Raises:
         CheckpointError: it cannot be used.
     """
 
-    def __init__(self, path: str) -> None:
-        self.network = load_network(path).requires_grad_(False)
+    def __init__(self, path: str, execution: Execution) -> None:
+        self.network = execution.apply(load_network(path).requires_grad_(False))
 
     @torch.no_grad()
-    def __call__(self, batch: TransferBatch) -> TransferOutput:
-        """The teacher's output on a batch."""
+    def __call__(self, batch: TransferBatch, histograms: PairHistograms) -> TransferOutput:
+        """The teacher's output on a batch; its histograms are counted again only where the teacher has other bins."""
         self.network.to(batch.source.device)
-        return run(self.network, batch)
+        if histograms.bins != self.network.bins:
+            histograms = count(batch, self.network)
+        return self.network.transfer(batch.source, histograms)
 
 
 class Student(TransferModule):
@@ -68,6 +72,9 @@ class Student(TransferModule):
         identical_weight: weight of the image loss on identical pairs.
         hen_from_teacher: take HEN from the teacher, and freeze it.
         phases: settings that replace alpha, the lambdas and the identical weight from their epoch on.
+        working_size: for prediction, the longest side at which colours are decided, px; null for full size.
+        channels_last: keep the channels of a pixel together in memory.
+        compile: let torch.compile fuse the networks' operations.
     """
 
     def __init__(
@@ -82,10 +89,14 @@ class Student(TransferModule):
         identical_weight: float = 0.5,
         hen_from_teacher: bool = False,
         phases: Sequence[Phase] = (),
+        working_size: int | None = WORKING_SIZE,
+        channels_last: bool = False,
+        compile: bool = False,
     ) -> None:
         scales = any(value > 0 for value in (lambda_multiscale, *(phase["lambda_multiscale"] for phase in phases)))
         weights = LossWeights(lambda_histogram, lambda_multiscale, identical_weight)
-        super().__init__(network or REPORT_STUDENT, lr, betas, weights, scales)
+        execution = Execution(working_size, channels_last, compile)
+        super().__init__(network or REPORT_STUDENT, lr, betas, weights, scales, execution)
         self.alpha = alpha
         self.hen_from_teacher = hen_from_teacher
         self.phases = sorted(phases, key=lambda phase: phase["epoch"])
@@ -104,7 +115,7 @@ class Student(TransferModule):
             if stage == "fit":
                 raise CheckpointError("a student learns from a teacher: give its checkpoint with --model.teacher")
             return
-        self.teacher = FrozenTeacher(self.teacher_path)
+        self.teacher = FrozenTeacher(self.teacher_path, self.execution)
         if self.network.config.scales and not self.teacher.network.config.scales:
             raise CheckpointError(
                 f"{self.teacher_path}: trained with multi-scale weight 0, this teacher has no decoder pictures to "
@@ -135,11 +146,12 @@ class Student(TransferModule):
     def losses(self, batch: TransferBatch) -> dict[str, Tensor]:
         """L, and the terms of L_hard and L_soft; a teacher that has no weight is not asked."""
         alpha, weights = self.current_weights()
-        output = Measured.of(self.transfer(batch))
+        histograms = count(batch, self.network)
+        output = Measured.of(self.transfer(batch, histograms))
         losses = hard_losses(output, batch, weights)
         losses["hard_loss"] = losses["loss"]
         if self.teacher is not None and alpha > 0:
-            soft = color_transfer_loss(output, Measured.of(self.teacher(batch)), weights, batch.identical)
+            soft = color_transfer_loss(output, Measured.of(self.teacher(batch, histograms)), weights, batch.identical)
             losses |= {"soft_loss": soft.total, **named(soft, "soft_")}
             losses["loss"] = alpha * soft.total + (1 - alpha) * losses["hard_loss"]
         return losses

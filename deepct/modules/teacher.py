@@ -6,8 +6,8 @@ from torch import Tensor
 
 from deepct.data.augment import TransferBatch
 from deepct.losses import LossWeights, Measured
-from deepct.modules.base import TransferModule, hard_losses
-from deepct.networks import NetworkConfig
+from deepct.modules.base import Execution, TransferModule, hard_losses
+from deepct.networks import WORKING_SIZE, NetworkConfig
 
 
 class Teacher(TransferModule):
@@ -20,6 +20,9 @@ class Teacher(TransferModule):
         lambda_histogram: weight of the histogram loss.
         lambda_multiscale: weight of the multi-scale loss; at 0 the decoder's pictures are not built.
         identical_weight: weight of the image loss on identical pairs.
+        working_size: for prediction, the longest side at which colours are decided, px; null for full size.
+        channels_last: keep the channels of a pixel together in memory.
+        compile: let torch.compile fuse the network's operations.
     """
 
     def __init__(
@@ -30,9 +33,13 @@ class Teacher(TransferModule):
         lambda_histogram: float = 10.0,
         lambda_multiscale: float = 10.0,
         identical_weight: float = 0.5,
+        working_size: int | None = WORKING_SIZE,
+        channels_last: bool = False,
+        compile: bool = False,
     ) -> None:
         weights = LossWeights(lambda_histogram, lambda_multiscale, identical_weight)
-        super().__init__(network or NetworkConfig(), lr, betas, weights, scales=lambda_multiscale > 0)
+        execution = Execution(working_size, channels_last, compile)
+        super().__init__(network or NetworkConfig(), lr, betas, weights, lambda_multiscale > 0, execution)
 
     def losses(self, batch: TransferBatch) -> dict[str, Tensor]:
         """L_hard and its terms."""

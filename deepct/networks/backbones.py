@@ -24,6 +24,24 @@ _TAPS: dict[str, dict[int, int]] = {
 }
 
 
+class InstanceNorm(nn.GroupNorm):
+    """Instance normalisation, as groups of one channel, which is faster than torch's own and as exact.
+
+    In the channels-last layout it is not: on a CPU, torch's kernels then lose up to four of the seven digits. So
+    planes are laid out one by one first.
+
+    Args:
+        width: channels.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width, width, affine=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, width, H, W), each plane to mean 0 and variance 1."""
+        return super().forward(features.contiguous())
+
+
 class UNetEncoder(nn.Module):
     """The paper's encoder: five blocks of two 3 x 3 convolutions and a strided 4 x 4 (Lee et al. 2020).
 
@@ -46,17 +64,17 @@ class UNetEncoder(nn.Module):
             self.blocks.append(
                 nn.Sequential(
                     nn.Conv2d(previous, width, 3, padding=1, bias=False),
-                    nn.InstanceNorm2d(width),
-                    nn.LeakyReLU(0.2),
+                    InstanceNorm(width),
+                    nn.LeakyReLU(0.2, inplace=True),
                     nn.Conv2d(width, width, 3, padding=1, bias=False),
-                    nn.InstanceNorm2d(width),
-                    nn.LeakyReLU(0.2),
+                    InstanceNorm(width),
+                    nn.LeakyReLU(0.2, inplace=True),
                 )
             )
             self.strided.append(
                 nn.Sequential(
                     nn.Conv2d(width, width, 4, stride=2, padding=1, bias=False),
-                    nn.InstanceNorm2d(width),
+                    InstanceNorm(width),
                 )
             )
             previous = width

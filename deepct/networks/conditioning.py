@@ -14,6 +14,38 @@ from torch.nn import functional as F
 from deepct.output import pick_nearest
 
 
+class Window(NamedTuple):
+    """A part of a plane.
+
+    Attributes:
+        top: its first row.
+        left: its first column.
+        height: rows.
+        width: columns.
+        plane: height and width of the plane that it is a part of.
+    """
+
+    top: int
+    left: int
+    height: int
+    width: int
+    plane: tuple[int, int]
+
+    @property
+    def inside(self) -> bool:
+        """It lies within the plane."""
+        below, right = self.plane[0] - self.top - self.height, self.plane[1] - self.left - self.width
+        return min(self.top, self.left, below, right) >= 0
+
+    def grow(self, by: int) -> "Window":
+        """The same with so many pixels more on each side."""
+        return Window(self.top - by, self.left - by, self.height + 2 * by, self.width + 2 * by, self.plane)
+
+    def cut(self, plane: Tensor) -> Tensor:
+        """This part of (..., H, W)."""
+        return plane[..., self.top : self.top + self.height, self.left : self.left + self.width]
+
+
 class Neighbourhoods(NamedTuple):
     """The different 3 x 3 neighbourhoods of a map of rows.
 
@@ -55,8 +87,17 @@ class RegionMap:
         self.index = index
         self._neighbourhoods: dict[tuple[int, int], Neighbourhoods] = {}
 
-    def convolve(self, weight: Tensor, size: tuple[int, int]) -> Tensor:
-        """Convolve the map's planes (never built) with (O, C, 3, 3) weights: (B, O, h, w), padded with zeros."""
+    def convolve(self, weight: Tensor, size: tuple[int, int], window: Window | None = None) -> Tensor:
+        """Convolve the map's planes (never built) with (O, C, 3, 3) weights, padded with zeros.
+
+        Args:
+            weight: the planes' share of a convolution's weights.
+            size: the map's size at the layer that convolves it.
+            window: the part of the result that is wanted; all of it by default.
+
+        Returns:
+            (B, O, h, w), channels last in memory.
+        """
         count = len(self.table)
         if size not in self._neighbourhoods:
             self._neighbourhoods[size] = Neighbourhoods.of(pick_nearest(self.index, size), count)
@@ -64,6 +105,7 @@ class RegionMap:
         taps = torch.where(rows >= 0, rows + count * torch.arange(9, device=rows.device), 9 * count)
         products = torch.einsum("rc,ocij->ijro", self.table.float(), weight.float()).reshape(9 * count, -1)
         products = torch.cat((products, products.new_zeros(1, products.shape[1])))
+        places = places if window is None else window.cut(places)
         return F.embedding(places, F.embedding_bag(taps, products, mode="sum")).permute(0, 3, 1, 2)
 
 
@@ -93,19 +135,32 @@ class ConditionedConv2d(nn.Module):
         self.channels = channels
         self.conv = nn.Conv2d(channels + code_channels, out_channels, 3, padding=1)
 
-    def forward(self, features: Tensor, codes: Codes) -> Tensor:
-        """(B, channels, H, W) features, H and W at least 3, to (B, out_channels, H, W)."""
-        height, width = features.shape[-2:]
+    def forward(self, features: Tensor, codes: Codes, window: Window | None = None) -> Tensor:
+        """Convolve features and codes.
+
+        Args:
+            features: (B, channels, H, W), H and W at least 3; or the part of them that ``window`` holds.
+            codes: the histogram codes.
+            window: where the features lie, if they are a part of a larger plane. It touches no border of the plane.
+
+        Returns:
+            (B, out_channels, H, W); of a part, its inside, one pixel less on each side.
+        """
         constant = codes.constant.shape[1]
         rest = self.conv.in_channels - self.channels - constant
         w_features, w_constant, w_regions = self.conv.weight.split((self.channels, constant, rest), dim=1)
-        out = F.conv2d(features, w_features, self.conv.bias, padding=1)
-        # A constant plane has nine neighbourhoods: four corners, four borders and the inside, all on a 3 x 3 tile.
-        tile = F.conv2d(codes.constant[:, :, None, None].expand(-1, -1, 3, 3), w_constant, padding=1)
-        out = out + _spread(tile, height, width)
+        inner, size = (None, tuple(features.shape[-2:])) if window is None else (window.grow(-1), window.plane)
+        out = F.conv2d(features, w_features, self.conv.bias, padding=1 if inner is None else 0)
+        # What the codes add goes in place: a convolution's backward pass needs its result no more.
+        if inner is None:
+            # A constant plane has nine neighbourhoods: four corners, four borders and the inside, all on a 3 x 3 tile.
+            tile = F.conv2d(codes.constant[:, :, None, None].expand(-1, -1, 3, 3), w_constant, padding=1)
+            out += _spread(tile, *out.shape[-2:])
+        else:  # and inside the borders, one
+            out += F.linear(codes.constant, w_constant.sum((2, 3)))[:, :, None, None]
         if codes.regions is not None:
             with torch.autocast(features.device.type, enabled=False):
-                out = out + codes.regions.convolve(w_regions, (height, width)).to(out.dtype)
+                out += codes.regions.convolve(w_regions, (size[0], size[1]), inner)
         return out
 
 

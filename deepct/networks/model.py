@@ -17,6 +17,9 @@ from deepct.networks.encoder import AB_BINS, HistogramEncoder
 from deepct.networks.transfer import ColorTransferUNet
 from deepct.output import TransferOutput, pick_nearest, resize_to
 
+WORKING_SIZE = 640
+"""The longest side at which colours are decided by default, px."""
+
 
 @dataclass
 class NetworkConfig:

@@ -7,14 +7,29 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deepct.errors import ConfigError
-from deepct.networks.backbones import STRIDES, TorchvisionEncoder, UNetEncoder
-from deepct.networks.conditioning import Codes, ConditionedConv2d
+from deepct.networks.backbones import STRIDES, InstanceNorm, TorchvisionEncoder, UNetEncoder
+from deepct.networks.conditioning import Codes, ConditionedConv2d, Window
 from deepct.output import TransferOutput
 
 
 def _activate(features: Tensor) -> Tensor:
-    """LeakyReLU(0.2): without normalisation, plain ReLU units die."""
-    return F.leaky_relu(features, 0.2)
+    """LeakyReLU(0.2), in place: without normalisation, plain ReLU units die."""
+    return F.leaky_relu_(features, 0.2)
+
+
+def _focus(features: Tensor, window: Window, reach: int) -> tuple[Tensor, Window | None]:
+    """The part of the features that pixels of a window depend on, and where it lies.
+
+    Where padding takes part, that is all features and None.
+    """
+    part = window.grow(reach)
+    return (part.cut(features), part) if part.inside else (features, None)
+
+
+def _convolve(convolution: nn.Module, x: Tensor, part: Window | None) -> Tensor:
+    """Convolve with 3 x 3 weights, padded with zeros; of a part of a plane, give the inside."""
+    assert isinstance(convolution, nn.Conv2d)
+    return F.conv2d(x, convolution.weight, convolution.bias, padding=1 if part is None else 0)
 
 
 class DecoderLayer(nn.Module):
@@ -35,33 +50,37 @@ class DecoderLayer(nn.Module):
         super().__init__()
         self.fuse = nn.Sequential(
             nn.Conv2d(previous + skip, width, 3, padding=1, bias=False),
-            nn.InstanceNorm2d(width),
-            nn.ReLU(),
+            InstanceNorm(width),
+            nn.ReLU(inplace=True),
             nn.Conv2d(width, width, 3, padding=1, bias=False),
-            nn.InstanceNorm2d(width),
-            nn.ReLU(),
+            InstanceNorm(width),
+            nn.ReLU(inplace=True),
         )
         self.steer = ConditionedConv2d(width, codes, width)
 
     def forward(self, previous: Tensor, skip: Tensor, codes: Codes) -> Tensor:
         """Features at half the size and the skip, to (B, width, H, W) at the skip's size."""
         up = F.interpolate(previous, size=skip.shape[-2:], mode="nearest")
-        return F.relu(self.steer(self.fuse(torch.cat((up, skip), dim=1)), codes))
+        return F.relu_(self.steer(self.fuse(torch.cat((up, skip), dim=1)), codes))
 
 
 class ResidualBlock(nn.Module):
     """Four steered convolutions beside a shortcut; each sees (features, e_s, e_t)."""
 
+    reach = 4
+
     def __init__(self, width: int, codes: int) -> None:
         super().__init__()
-        self.steps = nn.ModuleList(ConditionedConv2d(width, codes, width) for _ in range(4))
+        self.steps = nn.ModuleList(ConditionedConv2d(width, codes, width) for _ in range(self.reach))
 
-    def forward(self, features: Tensor, codes: Codes) -> Tensor:
-        """(B, width, H, W) to the same shape."""
-        x = features
-        for step in self.steps[:-1]:
-            x = _activate(step(x, codes))
-        return features + self.steps[-1](x, codes)
+    def forward(self, features: Tensor, codes: Codes, part: Window | None) -> Tensor:
+        """(B, width, H, W) to the same shape; a part of the plane, to its inside, 4 px less on each side."""
+        x, inner = features, part
+        for i, step in enumerate(self.steps):
+            x = step(_activate(x) if i else x, codes, inner)
+            inner = inner and inner.grow(-1)
+        x += features if part is None else features[..., self.reach : -self.reach, self.reach : -self.reach]
+        return x
 
 
 class Refinement(nn.Module):
@@ -73,27 +92,47 @@ class Refinement(nn.Module):
         width: channels within.
     """
 
+    reach = 3 * ResidualBlock.reach + 1 + 3
+
     def __init__(self, previous: int, codes: int, width: int) -> None:
         super().__init__()
         self.enter = nn.Conv2d(previous, width, 1) if previous != width else nn.Identity()
         self.blocks = nn.ModuleList(ResidualBlock(width, codes) for _ in range(3))
         self.steer = ConditionedConv2d(width, codes, width)
-        self.leave = nn.ModuleList(nn.Conv2d(width, out, 3, padding=1) for out in (width, width, 3))
+        self.leave = nn.Sequential(*(nn.Conv2d(width, out, 3, padding=1) for out in (width, width, 3)))
 
-    def forward(self, features: Tensor, codes: Codes) -> Tensor:
-        """(B, previous, H, W) to a (B, 3, H, W) picture in normalised Lab."""
-        x = self.enter(features)
+    def forward(self, features: Tensor, codes: Codes, window: Window) -> Tensor:
+        """(B, previous, H, W) to a picture of the window, (B, 3, h, w) in normalised Lab."""
+        x, part = _focus(features, window, self.reach)
+        x = self.enter(x)
         for block in self.blocks:
-            x = block(x, codes)
-        x = self.steer(x, codes)
+            x = block(x, codes, part)
+            part = part and part.grow(-ResidualBlock.reach)
+        x = self.steer(x, codes, part)
         for convolution in self.leave:
-            x = convolution(_activate(x))
-        return x
+            x = _convolve(convolution, _activate(x), part)
+        return x if part else window.cut(x)
 
 
-def image_head(width: int) -> nn.Sequential:
-    """A decoder layer's picture: 3 x 3 convolution, ReLU, 3 x 3 convolution to normalised Lab."""
-    return nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, 3, 3, padding=1))
+class ImageHead(nn.Module):
+    """A decoder layer's picture: 3 x 3 convolution, ReLU, 3 x 3 convolution to normalised Lab.
+
+    Args:
+        width: channels of the layer.
+    """
+
+    reach = 2
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.enter = nn.Conv2d(width, width, 3, padding=1)
+        self.leave = nn.Conv2d(width, 3, 3, padding=1)
+
+    def forward(self, features: Tensor, window: Window) -> Tensor:
+        """(B, width, H, W) to a picture of the window, (B, 3, h, w)."""
+        x, part = _focus(features, window, self.reach)
+        x = _convolve(self.leave, F.relu_(_convolve(self.enter, x, part)), part)
+        return x if part else window.cut(x)
 
 
 class ColorTransferUNet(nn.Module):
@@ -130,7 +169,7 @@ class ColorTransferUNet(nn.Module):
         for skip, width in zip(encoder.channels[-2::-1], decoder_widths, strict=True):
             self.layers.append(DecoderLayer(previous, skip, codes, width))
             previous = width
-        self.heads = nn.ModuleList(image_head(width) for width in decoder_widths) if scales else None
+        self.heads = nn.ModuleList(ImageHead(width) for width in decoder_widths) if scales else None
         self.refinement = Refinement(previous, codes, refinement_width)
 
     def pad(self, planes: Tensor) -> Tensor:
@@ -160,11 +199,11 @@ class ColorTransferUNet(nn.Module):
         for i, (layer, skip) in enumerate(zip(self.layers, reversed(skips), strict=True)):
             x = layer(x, skip, codes)
             if scales and self.heads is not None:
-                pictures.append(self._crop(self.heads[i](x), source, STRIDES[-2 - i]))
-        return TransferOutput(self._crop(self.refinement(x, codes), source, 1), tuple(pictures))
+                pictures.append(self.heads[i](x, self._window(x, source, STRIDES[-2 - i])))
+        return TransferOutput(self.refinement(x, codes, self._window(x, source, 1)), tuple(pictures))
 
-    def _crop(self, planes: Tensor, source: Tensor, stride: int) -> Tensor:
-        """Crop the padding away."""
-        start = self.padding // stride
+    def _window(self, features: Tensor, source: Tensor, stride: int) -> Window:
+        """Where the source lies in the features of its padded copy."""
         height, width = (-(-side // stride) for side in source.shape[-2:])
-        return planes[..., start : start + height, start : start + width]
+        start = self.padding // stride
+        return Window(start, start, height, width, (features.shape[-2], features.shape[-1]))

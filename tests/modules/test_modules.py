@@ -10,6 +10,7 @@ from deepct.errors import CheckpointError
 from deepct.histogram import soft_ab_histogram
 from deepct.losses import Measured, color_transfer_loss
 from deepct.modules import Student, Teacher, TransferModule
+from deepct.modules.base import count
 from deepct.networks import NetworkConfig
 from deepct.output import as_target
 
@@ -64,7 +65,7 @@ def test_the_students_loss_weighs_soft_and_hard_by_alpha(batch: TransferBatch, t
     assert student.teacher is not None
     hard, soft = (
         color_transfer_loss(Measured.of(output), Measured.of(target), student.weights, batch.identical).total
-        for target in (as_target(batch.target, output), student.teacher(batch))
+        for target in (as_target(batch.target, output), student.teacher(batch, count(batch, student.network)))
     )
     torch.testing.assert_close(losses["loss"], 0.3 * soft + 0.7 * hard)
     torch.testing.assert_close(losses["hard_loss"], hard)

@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from deepct.data.augment import TransferBatch
 from deepct.histogram import UNLABELLED, PairHistograms, pair_histograms
 from deepct.modules import Student
-from deepct.modules.base import run
+
 from deepct.networks import ColorTransferNetwork, NetworkConfig
 from deepct.networks.conditioning import Codes
 from deepct.output import TransferOutput
@@ -105,14 +105,15 @@ def test_a_torchvision_encoder_with_labels() -> None:
     assert_same(network, 1e-4, *photos, *label_maps("few", size, reference_size))
 
 
+@pytest.mark.parametrize("channels_last", [False, True])
 @pytest.mark.parametrize("kind", ["few", "none shared"])
-def test_a_students_step_is_the_literal_one(kind: str) -> None:
+def test_a_students_step_is_the_literal_one(kind: str, channels_last: bool) -> None:
     size = (64, 70)
     photos = [random_lab(2, 3, *size, seed=seed) * 0.8 for seed in (2, 3, 4)]
     labels, identical = label_maps(kind, size, size), torch.tensor([False, True])
     teacher = build(seed=1, decoder_widths=(8, 8, 6, 6, 4)).requires_grad_(False)
-    student = Student(network=TINY, alpha=0.3)
-    student.teacher = lambda batch: run(teacher, batch)
+    student = Student(network=TINY, alpha=0.3, channels_last=channels_last)
+    student.teacher = lambda batch, histograms: teacher.transfer(batch.source, histograms)
     names, parameters = zip(*student.network.named_parameters(), strict=True)
 
     fast = student.losses(TransferBatch(*photos, *labels, identical, ["a", "b"]))["loss"].mean()
