@@ -1,4 +1,4 @@
-"""The command line: ``deepct fit | validate | test | predict``."""
+"""The command line: ``deepct fit | validate | test | predict | prepare``."""
 
 import sys
 import warnings
@@ -13,6 +13,7 @@ COMMANDS = {
     "validate": "measure the losses on the validation photos",
     "test": "measure losses, PSNR, SSIM and delta E on the test photos",
     "predict": "recolour a folder of photos",
+    "prepare": "make a compact copy of a photo collection, to train on",
 }
 
 _HELP = """usage: deepct COMMAND [--config FILE ...] [--KEY VALUE ...]
@@ -28,6 +29,7 @@ examples:
   deepct test --config configs/student.yaml --data.root DIR --ckpt_path CKPT
   deepct predict --config configs/predict.yaml --ckpt_path CKPT --data.source DIR --data.reference DIR_OR_FILE \\
       --output DIR
+  deepct prepare --root DIR --output DIR
 
 `deepct COMMAND --help` lists a command's settings. Configurations that are not found as files are taken from those
 that come with deepct."""
@@ -61,6 +63,8 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         if words[0] not in COMMANDS:
             raise DeepctError(f"there is no command {words[0]!r}; there are {', '.join(COMMANDS)}")
+        if words[0] == "prepare":
+            return _run_prepare(words[1:])
         return _run_lightning(resolve_configs(words))
     except Exception as error:
         cause = _find_cause(error)
@@ -75,6 +79,14 @@ def _find_cause(error: BaseException | None) -> DeepctError | None:
     while error is not None and not isinstance(error, DeepctError):
         error = error.__cause__ or error.__context__
     return error
+
+
+def _run_prepare(words: list[str]) -> int:
+    from jsonargparse import auto_cli
+
+    from deepct.data.prepare import prepare
+
+    return auto_cli(prepare, args=words, as_positional=False, prog="deepct prepare")
 
 
 def _run_lightning(words: list[str]) -> int:

@@ -106,7 +106,7 @@ def test_help_lists_every_command_in_under_five_seconds() -> None:
     done = subprocess.run([sys.executable, "-m", "deepct.cli", "--help"], capture_output=True, text=True, check=True)
     assert time.monotonic() - start < 5
     listed = {line.split()[0] for line in done.stdout.split("commands:\n")[1].split("\n\n")[0].splitlines()}
-    assert listed == {*DeepctCLI.subcommands()} == {*COMMANDS}
+    assert listed == {*DeepctCLI.subcommands(), "prepare"} == {*COMMANDS}
 
 
 def test_help_loads_nothing_heavy() -> None:
@@ -241,7 +241,7 @@ def test_distilling_leaves_the_teacher_bit_for_bit(
 ) -> None:
     asked: list[FrozenTeacher] = []
     ask = FrozenTeacher.__call__
-    monkeypatch.setattr(FrozenTeacher, "__call__", lambda self, batch: asked.append(self) or ask(self, batch))
+    monkeypatch.setattr(FrozenTeacher, "__call__", lambda self, *given: asked.append(self) or ask(self, *given))
     assert main(words("fit", "student", fivek_root, "--model.teacher", trained_teacher)) == 0
     before = load_network(trained_teacher).state_dict()
     after = asked[-1].network.state_dict()

@@ -117,8 +117,15 @@ class PairDataModule(L.LightningDataModule):
             self.batch_size,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
+            worker_init_fn=_start_worker,
             collate_fn=collate,
             pin_memory=torch.cuda.is_available(),
             shuffle=shuffle,
             drop_last=drop_last,
         )
+
+
+def _start_worker(_: int) -> None:
+    import cv2
+
+    cv2.setNumThreads(0)  # the workers share the cores already

@@ -76,6 +76,8 @@ def valid_labels(labels: NDArray[Any]) -> NDArray[np.bool_]:
 
 def resize_labels(labels: NDArray[np.uint8], size: tuple[int, ...]) -> NDArray[np.uint8]:
     """Resize a label map to (height, width) by the nearest label."""
+    if labels.shape == size:
+        return labels
     rows, columns = ((np.arange(n) * full + full // 2) // n for n, full in zip(size, labels.shape, strict=True))
     return labels[rows[:, None], columns]
 

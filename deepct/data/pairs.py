@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,19 +75,37 @@ def fivek_scenes(root: str | Path, masks: str | Path | None) -> list[Scene]:
             f"{root}: no folder {', '.join(missing)}; found {found}. The layout fivek needs {', '.join(folders)} with "
             "equal file names; for a plain folder of photos use --data.layout photos"
         )
-    versions = {name: _by_stem(root / name) for name in folders}
-    problems = [
-        f"{root / look}: no version of {path.name}, which {root / SOURCE} holds"
-        for stem, path in versions[SOURCE].items()
-        for look in LOOKS
-        if stem not in versions[look]
-    ]
+    versions = {name: list_photos(root / name) for name in folders}
+    scenes, problems = match_versions(versions, mask_folder(root, masks))
     _raise(problems, "add the missing files, or take the photo out of raw")
-    labels = _find_masks(_mask_folder(root, masks), versions[SOURCE])
-    return [
-        Scene(stem, path, {look: versions[look][stem] for look in LOOKS}, labels[stem])
-        for stem, path in versions[SOURCE].items()
+    return scenes
+
+
+def match_versions(versions: Mapping[str, Sequence[Path]], masks: Path | None) -> tuple[list[Scene], list[str]]:
+    """Bring together the files of equal stem: scenes, and a sentence for each version that is missing.
+
+    Args:
+        versions: the photos of ``raw`` and of each expert.
+        masks: folder of label maps.
+
+    Raises:
+        DataError: two photos of one version share a stem, or not one label map fits.
+    """
+    by_stem = {name: _by_stem(photos) for name, photos in versions.items()}
+    sources = by_stem.pop(SOURCE)
+    problems = [
+        f"{versions[look][0].parent}: no version of {path.name}, which {path.parent} holds"
+        for stem, path in sources.items()
+        for look, found in by_stem.items()
+        if stem not in found
     ]
+    labels = _find_masks(masks, sources)
+    scenes = [
+        Scene(stem, path, {look: found[stem] for look, found in by_stem.items()}, labels[stem])
+        for stem, path in sources.items()
+        if all(stem in found for found in by_stem.values())
+    ]
+    return scenes, problems
 
 
 def photo_scenes(root: str | Path, masks: str | Path | None) -> list[Scene]:
@@ -97,8 +115,8 @@ def photo_scenes(root: str | Path, masks: str | Path | None) -> list[Scene]:
         DataError: the folder is missing or holds no photo.
     """
     root = _existing(root)
-    photos = _by_stem(root)
-    labels = _find_masks(_mask_folder(root, masks), photos)
+    photos = _by_stem(list_photos(root))
+    labels = _find_masks(mask_folder(root, masks), photos)
     return [Scene(stem, path, dict.fromkeys(LOOKS), labels[stem]) for stem, path in photos.items()]
 
 
@@ -125,6 +143,21 @@ def check_scenes(scenes: Sequence[Scene]) -> list[Scene]:
     if 0 < unlabelled < len(good):
         _log.warning("%d of %d scenes have no label map; they transfer globally", unlabelled, len(good))
     return good
+
+
+def check_sizes(sizes: Mapping[Path, tuple[int, int]]) -> None:
+    """Check that the versions of one scene, with their heights and widths, have nearly the first one's size.
+
+    Raises:
+        DataError: one differs by more than :data:`SIZE_TOLERANCE`.
+    """
+    first, *others = sizes
+    for path in others:
+        if max(abs(a / b - 1) for a, b in zip(sizes[first], sizes[path], strict=True)) > SIZE_TOLERANCE:
+            raise DataError(
+                f"{first} has {_px(sizes[first])} and {path} has {_px(sizes[path])}; versions of one scene may differ "
+                f"by at most {SIZE_TOLERANCE:.0%}"
+            )
 
 
 def split_scenes(
@@ -163,7 +196,7 @@ def _existing(root: str | Path) -> Path:
     return root
 
 
-def _mask_folder(root: Path, masks: str | Path | None) -> Path | None:
+def mask_folder(root: Path, masks: str | Path | None) -> Path | None:
     """The folder of label maps: none, the named one, or with ``auto`` the folder ``masks`` where there is one."""
     if masks is None:
         return None
@@ -184,12 +217,13 @@ def _find_masks(folder: Path | None, stems: Iterable[str]) -> dict[str, Path | N
     return found
 
 
-def _by_stem(folder: Path) -> dict[str, Path]:
-    photos = list_photos(folder)
+def _by_stem(photos: Sequence[Path]) -> dict[str, Path]:
     found = {path.stem: path for path in photos}
     if len(found) < len(photos):
         twice = next(path for path in photos if found[path.stem] != path)
-        raise DataError(f"{folder}: {twice.name} and {found[twice.stem].name} share one stem; rename one of them")
+        other = found[twice.stem]
+        second = other.name if other.parent == twice.parent else other
+        raise DataError(f"{twice.parent}: {twice.name} and {second} share one stem; rename one of them")
     return found
 
 
@@ -198,18 +232,12 @@ def _check_scene(scene: Scene) -> ImageError | DataError | None:
         sizes = {path: photo_size(path) for path in scene.photos}
     except ImageError as error:
         return error
-    first, *others = sizes
-    for path in others:
-        if max(abs(a / b - 1) for a, b in zip(sizes[first], sizes[path], strict=True)) > SIZE_TOLERANCE:
-            return DataError(
-                f"{first} has {_px(sizes[first])} and {path} has {_px(sizes[path])}; versions of one scene may differ "
-                f"by at most {SIZE_TOLERANCE:.0%}"
-            )
-    if scene.mask is not None:
-        try:
-            check_aspect(scene.mask, read_mask(scene.mask).shape, first, sizes[first])
-        except ImageError as error:
-            return DataError(str(error))
+    try:
+        check_sizes(sizes)
+        if scene.mask is not None:
+            check_aspect(scene.mask, read_mask(scene.mask).shape, scene.source, sizes[scene.source])
+    except (DataError, ImageError) as error:
+        return DataError(str(error))
     return None
 
 

@@ -150,6 +150,17 @@ def test_big_jpegs_look_as_when_decoded_whole(tmp_path: Path, cells: int) -> Non
     assert (jpeg - png).abs().mean() < 2.0
 
 
+def test_photos_are_averaged_down_and_interpolated_up(tmp_path: Path) -> None:
+    photo = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    Image.fromarray(photo).save(tmp_path / "photo.png")
+    pairs = [Pair(Scene("photo", tmp_path / "photo.png", {"a": tmp_path / "photo.png"}, None), "a", "retouch")]
+    # Below twice the size a photo is not reduced while it is read.
+    areas = photo.repeat(3, 0).repeat(3, 1).reshape(30, 4, 30, 4, 3).mean((1, 3))
+    np.testing.assert_allclose(read(PairDataset(pairs, 30, 30))["source"].permute(1, 2, 0), areas, atol=1)
+    larger = np.asarray(Image.fromarray(photo).resize((80, 80), Image.Resampling.BILINEAR)).astype(int)
+    np.testing.assert_allclose(read(PairDataset(pairs, 80, 80))["source"].permute(1, 2, 0), larger, atol=2)
+
+
 def test_evaluation_samples_depend_on_the_pair_alone(fivek_root: Path) -> None:
     pairs = make_pairs(fivek_scenes(fivek_root, "masks"))[:12]
     forwards, backwards = PairDataset(pairs, 48, 56), PairDataset(pairs[::-1], 48, 56)

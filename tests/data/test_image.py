@@ -3,7 +3,6 @@
 import contextlib
 import io
 import logging
-import struct
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from camera_files import BLUE, GREEN, RED, WHITE, icc_profile
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
@@ -25,10 +25,6 @@ LOSSLESS: list[tuple[str, dict[str, Any]]] = [
     ("tiff", {"compression": "tiff_lzw"}),
 ]
 ORIENTATIONS = range(1, 9)
-
-# D50-adapted colorants of sRGB, as its ICC profile stores them.
-RED, GREEN, BLUE = (0.43607, 0.22249, 0.01392), (0.38515, 0.71687, 0.09708), (0.14307, 0.06061, 0.71410)
-WHITE = (0.9642, 1.0, 0.8249)
 
 
 def noise(height: int = 6, width: int = 9, channels: int = 3, dtype: Any = np.uint8) -> NDArray[Any]:
@@ -71,32 +67,6 @@ def orientation_tag(orientation: int) -> Image.Exif:
     exif = Image.Exif()
     exif[0x0112] = orientation
     return exif
-
-
-def icc_profile(space: bytes, **tags: tuple[float, float, float] | float) -> bytes:
-    """A version 2 camera profile: triples become XYZ tags, single numbers the exponents of curves."""
-
-    def number(value: float) -> bytes:
-        return struct.pack(">i", round(value * 65536))
-
-    bodies = [
-        b"XYZ \0\0\0\0" + b"".join(map(number, value))
-        if isinstance(value, tuple)
-        else b"curv\0\0\0\0" + struct.pack(">IHxx", 1, round(value * 256))
-        for value in tags.values()
-    ]
-    text = b"hand-made\0"
-    bodies.append(b"desc\0\0\0\0" + struct.pack(">I", len(text)) + text + bytes(78))
-    bodies[-1] += bytes(-len(bodies[-1]) % 4)
-    names = [name.encode() for name in tags] + [b"desc"]
-    offset = 128 + 4 + 12 * len(names)
-    table = struct.pack(">I", len(names))
-    for name, body in zip(names, bodies, strict=True):
-        table += name + struct.pack(">II", offset, len(body))
-        offset += len(body)
-    header = struct.pack(">I4xI", offset, 0x02400000) + b"scnr" + space + b"XYZ " + bytes(12) + b"acsp" + bytes(28)
-    header += b"".join(map(number, WHITE))
-    return header.ljust(128, b"\0") + table + b"".join(bodies)
 
 
 def linear_light_with_red_and_green_exchanged() -> bytes:

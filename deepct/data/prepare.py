@@ -1,0 +1,232 @@
+"""A compact, training-size copy of a photo collection."""
+
+import json
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import parent_process
+from pathlib import Path
+from threading import Thread
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from deepct.data.collection import find_collection
+from deepct.data.image import photo_size, read_centre
+from deepct.data.masks import check_aspect, read_mask, resize_labels
+from deepct.data.pairs import AUTO_MASKS, SOURCE, Scene, check_sizes
+from deepct.data.raw import RAW_SUFFIXES, raw_size, read_raw_centre
+from deepct.errors import DataError, DeepctError
+
+SETTINGS_FILE = "prepared.json"
+
+
+def prepare(root: str, output: str, size: int = 286, workers: int | None = None, quality: int = 95) -> int:
+    """Make a compact copy of a photo collection to train on, so that no epoch decodes its full-size files again.
+
+    The collection is MIT-Adobe FiveK as distributed (DNG and 16-bit TIFF), FiveK in six folders of photos (raw, a to
+    e), or any folder of photos, with label maps in its folder masks. The copy holds JPEG files in the layouts that
+    --data.root takes. Started again, a run that was stopped goes on, and files that are there are left alone.
+
+    Args:
+        root: Folder of the collection.
+        output: Folder for the copy, outside of root.
+        size: Length of the shorter side, px; smaller photos keep theirs.
+        workers: Processes that work at once, by default one for each core; 0 works in this one.
+        quality: Quality of the JPEG files, 1 to 100.
+
+    Returns:
+        The exit status: 0, or 1 where some scenes failed.
+
+    Raises:
+        DataError: the collection is none, the output is no place for it or was made with other settings, it cannot be
+            written, or Ctrl-C stopped the run.
+    """
+    from tqdm import tqdm
+
+    if size < 1 or not 1 <= quality <= 100 or (workers is not None and workers < 0):
+        raise DataError(f"size {size}, quality {quality}, workers {workers}: give 1 or more, 1 to 100, and 0 or more")
+    place = Path(output).resolve()
+    if Path(root).resolve() in (place, *place.parents):
+        raise DataError(f"{output}: lies in the collection {root} itself; give --output a folder outside of it")
+    collection = find_collection(root)
+    copy = Copy(Path(output), collection.layout, size, quality)
+    copy.open()
+    print(f"{root}: {collection.kind}, {len(collection.scenes)} scenes")
+    waiting = [scene for scene in collection.scenes if not all(path.is_file() for path in copy.files(scene).values())]
+    problems = list(collection.problems)
+    results = _work_off(waiting, partial(prepare_scene, copy), _cores() if workers is None else workers)
+    try:
+        problems += filter(None, tqdm(results, total=len(waiting), unit="scene", disable=None))
+    except KeyboardInterrupt:
+        raise DataError("stopped; the same command goes on from here") from None
+    there = sum(all(path.is_file() for path in copy.files(scene).values()) for scene in collection.scenes)
+    print(f"{there} scenes are ready, {len(collection.scenes) - len(waiting)} of them from before")
+    if there:
+        print(f"train on them: --data.layout {collection.layout} --data.root {output}")
+    if problems:
+        print(f"{len(problems)} failed:", *problems, sep="\n  ")
+    return int(bool(problems))
+
+
+@dataclass(frozen=True)
+class Copy:
+    """Where a copy lies and how it is made.
+
+    Attributes:
+        folder: the copy's.
+        layout: ``fivek`` or ``photos``.
+        size: length of the shorter side, px.
+        quality: of the JPEG files.
+    """
+
+    folder: Path
+    layout: str
+    size: int
+    quality: int
+
+    def open(self) -> None:
+        """Make the folder, or check that what it holds was made with these settings.
+
+        Raises:
+            DataError: it was made with others, holds something else, or cannot be written.
+        """
+        settings = {"layout": self.layout, "size": self.size, "quality": self.quality}
+        path = self.folder / SETTINGS_FILE
+        try:
+            if path.is_file():
+                before = json.loads(path.read_text())
+                if before != settings:
+                    raise DataError(f"{self.folder}: was made with {before}, not {settings}; give another --output")
+            elif self.folder.is_dir() and any(not entry.name.startswith(".") for entry in self.folder.iterdir()):
+                raise DataError(f"{self.folder}: is not empty and no copy made by deepct; give --output a new folder")
+            else:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                with _written_aside(path) as aside:
+                    aside.write_text(json.dumps(settings) + "\n")
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path}: cannot be read or written ({error}); give another --output") from error
+
+    def files(self, scene: Scene) -> dict[str, Path]:
+        """What becomes of a scene: its versions and label map, by name, and the source, which makes a scene, last."""
+        names = [name for name, path in scene.looks.items() if path is not None]
+        files = {name: self.folder / name / f"{scene.name}.jpg" for name in names}
+        if scene.mask is not None:
+            files[AUTO_MASKS] = self.folder / AUTO_MASKS / f"{scene.name}.png"
+        files[SOURCE] = (self.folder / SOURCE if names else self.folder) / f"{scene.name}.jpg"
+        return files
+
+
+def prepare_scene(copy: Copy, scene: Scene) -> str | None:
+    """Write one scene's files: all versions cut about the centre to their common size, then resized alike.
+
+    Returns:
+        None, or why the scene cannot be read; nothing of it is written then.
+
+    Raises:
+        DataError: the copy cannot be written.
+    """
+    paths = {**{name: path for name, path in scene.looks.items() if path is not None}, SOURCE: scene.source}
+    try:
+        sizes = {path: _size(path) for path in scene.photos}
+        check_sizes(sizes)
+        height, width = (min(sides) for sides in zip(*sizes.values(), strict=True))
+        size = _shrink(height, width, copy.size)
+        pictures = {name: _read(path, (height, width), size) for name, path in paths.items()}
+        if scene.mask is not None:
+            labels = read_mask(scene.mask)
+            check_aspect(scene.mask, labels.shape, scene.source, sizes[scene.source])
+            pictures[AUTO_MASKS] = resize_labels(labels, size)
+    except DeepctError as error:
+        return str(error)
+    try:
+        for name, path in copy.files(scene).items():
+            path.parent.mkdir(exist_ok=True)
+            with _written_aside(path) as aside:
+                kind = "PNG" if name == AUTO_MASKS else "JPEG"
+                Image.fromarray(pictures[name]).save(aside, kind, quality=copy.quality, subsampling=0)
+    except OSError as error:
+        raise DataError(f"{copy.folder}: cannot be written ({error}); mend that and start again to go on") from error
+    return None
+
+
+def _size(path: Path) -> tuple[int, int]:
+    return raw_size(path) if path.suffix.lower() in RAW_SUFFIXES else photo_size(path)
+
+
+def _read(path: Path, crop: tuple[int, int], size: tuple[int, int]) -> NDArray[np.uint8]:
+    read = read_raw_centre if path.suffix.lower() in RAW_SUFFIXES else read_centre
+    return read(path, crop, size)
+
+
+def _shrink(height: int, width: int, side: int) -> tuple[int, int]:
+    """The size whose shorter side is ``side``, unless it is shorter already."""
+    shorter = min(height, width)
+    return (height, width) if shorter <= side else (round(height * side / shorter), round(width * side / shorter))
+
+
+@contextmanager
+def _written_aside(path: Path) -> Iterator[Path]:
+    """Another name to write under: the file appears under its own when it is whole."""
+    aside = path.with_name(f".{path.name}.part")
+    yield aside
+    aside.replace(path)
+
+
+def _work_off(scenes: Sequence[Scene], work: Callable[[Scene], str | None], workers: int) -> Iterator[str | None]:
+    """What becomes of each scene, in the order in which they end.
+
+    A process can die: of a file that LibRaw cannot bear, or for want of memory. The scenes that were being read then
+    are tried once more, each alone, so that only the guilty one is lost.
+    """
+    if not workers:
+        yield from map(work, scenes)
+        return
+    waiting = deque(scenes)
+    while waiting:
+        running: dict[Future[str | None], Scene] = {}
+        try:
+            with ProcessPoolExecutor(workers, initializer=_start_worker) as pool:
+                while waiting or running:
+                    while waiting and len(running) < workers:
+                        future = pool.submit(work, waiting[0])
+                        running[future] = waiting.popleft()
+                    for future in wait(running, return_when=FIRST_COMPLETED).done:
+                        problem = future.result()
+                        del running[future]
+                        yield problem
+        except BrokenProcessPool:
+            for scene in running.values():
+                yield _work_alone(scene, work)
+
+
+def _work_alone(scene: Scene, work: Callable[[Scene], str | None]) -> str | None:
+    try:
+        with ProcessPoolExecutor(1, initializer=_start_worker) as pool:
+            return pool.submit(work, scene).result()
+    except BrokenProcessPool:
+        return f"{scene.source}: it, or another version, ends the process that reads it; it is broken, or too large"
+
+
+def _start_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # at Ctrl-C they end what they have begun
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A process that is killed cannot tell its workers to end."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
