@@ -12,7 +12,7 @@ from torch import Tensor
 from deepct.data.image import to_pixels, to_planes, upright_srgb
 from deepct.data.masks import NUM_CLASSES, valid_labels
 from deepct.histogram import UNLABELLED
-from deepct.networks import ColorTransferNetwork, load_network
+from deepct.networks import WORKING_SIZE, ColorTransferNetwork, load_network
 
 Photo = TypeVar("Photo", Image.Image, NDArray[np.uint8])
 
@@ -26,20 +26,30 @@ class ColorTransfer:
     Args:
         network: a trained network.
         device: where it runs.
+        working_size: the longest side at which colours are decided, px; larger photos take them over pixel by pixel.
+            None: the network sees every photo at full size.
     """
 
-    def __init__(self, network: ColorTransferNetwork, device: str | torch.device = "cpu") -> None:
+    def __init__(
+        self,
+        network: ColorTransferNetwork,
+        device: str | torch.device = "cpu",
+        working_size: int | None = WORKING_SIZE,
+    ) -> None:
         self.device = torch.device(device)
+        self.working_size = working_size
         self.network = network.to(self.device).eval()
 
     @classmethod
-    def load(cls, path: str | Path, device: str | torch.device = "cpu") -> "ColorTransfer":
+    def load(
+        cls, path: str | Path, device: str | torch.device = "cpu", working_size: int | None = WORKING_SIZE
+    ) -> "ColorTransfer":
         """Load a checkpoint that ``deepct fit`` wrote, teacher or student.
 
         Raises:
             CheckpointError: the file is missing, or not a checkpoint of deepct. No code in it is ever run.
         """
-        return cls(load_network(path), device)
+        return cls(load_network(path), device, working_size)
 
     def transfer(
         self,
@@ -48,7 +58,7 @@ class ColorTransfer:
         source_labels: ArrayLike | None = None,
         reference_labels: ArrayLike | None = None,
     ) -> Photo:
-        """Recolour one photo.
+        """Recolour one photo, of any size.
 
         Args:
             source: a PIL image (its EXIF orientation and colour profile are applied), or (H, W, 3) uint8 sRGB.
@@ -67,7 +77,7 @@ class ColorTransfer:
             self._labels(source_labels, photos[0], "source_labels"),
             self._labels(reference_labels, photos[1], "reference_labels"),
         )
-        result = self.network.recolor(*photos, *labels)
+        result = self.network.recolor(*photos, *labels, self.working_size)
         pixels = to_pixels(result[0])
         return Image.fromarray(pixels) if isinstance(source, Image.Image) else pixels
 

@@ -16,10 +16,10 @@ from torch.nn import functional as F
 
 from deepct.color import normalized_to_rgb, rgb_to_normalized, rgb_to_uint8, uint8_to_rgb
 
-RADIUS = 4
+RADIUS = 2
 """Half the side of a model's window, px of the small copy."""
 
-EPSILON = 1e-4
+EPSILON = 3e-4
 """Variance, in normalised Lab, below which a window counts as flat."""
 
 _BAND = 1 << 18  # pixels in flight at once: few enough to stay in the processor's cache

@@ -172,6 +172,24 @@ def test_a_student_trains_tests_and_predicts(conf: str, trained_teacher: Path, f
     assert predict(best(photos), photos) == 0
 
 
+def test_the_working_size_decides_how_a_large_photo_is_seen(trained_student: Path, photos: Path) -> None:
+    pictures = {}
+    for size in ("null", "64", "32"):
+        assert predict(trained_student, photos, "--model.working_size", size) == 0
+        pictures[size] = [np.asarray(Image.open(path)).astype(int) for path in sorted((photos / "out").iterdir())]
+    assert [picture.shape for picture in pictures["32"]] == [(48, 64, 3), (70, 40, 3)]
+    assert np.array_equal(pictures["null"][0], pictures["64"][0])  # 48 x 64 px: no larger than the working size
+    assert not np.array_equal(pictures["64"][1], pictures["null"][1])
+    assert not np.array_equal(pictures["32"][0], pictures["null"][0])
+
+
+def test_a_working_size_below_the_networks_reach_is_refused(
+    trained_student: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert predict(trained_student, photos, "--model.working_size", "31") == 2
+    assert "working_size must be 32 px or more, or null for full size, got 31" in capsys.readouterr().err
+
+
 def test_the_test_writes_every_pair_once_and_logs_the_means(
     trained_teacher: Path, fivek_root: Path, tmp_path: Path
 ) -> None:

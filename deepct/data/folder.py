@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from deepct.data.image import list_photos, read_photo, to_planes
-from deepct.data.masks import check_aspect, find_mask, read_mask, resize_labels
+from deepct.data.masks import check_aspect, find_mask, read_mask
 from deepct.errors import DataError, ImageError
 
 Pairing = Literal["auto", "stem", "all"]
@@ -31,8 +31,8 @@ class PhotoPair(NamedTuple):
         job: the files.
         source: (1, 3, H, W) uint8 sRGB, upright, full size; empty where the job failed.
         reference: (1, 3, H', W') uint8 sRGB.
-        source_labels: (1, H, W) uint8, or None for a global transfer.
-        reference_labels: (1, H', W') uint8, or None.
+        source_labels: (1, h, w) uint8 label map of the source in a size of its own, or None for a global transfer.
+        reference_labels: (1, h', w') uint8, or None.
         error: why the job cannot be done; empty where it can.
     """
 
@@ -122,7 +122,6 @@ def _read(photo: Path, masks: Path | None) -> tuple[Tensor, Tensor | None]:
     if mask is not None:
         labels = read_mask(mask)
         check_aspect(mask, labels.shape, photo, pixels.shape[:2])
-        labels = resize_labels(labels, pixels.shape[:2])
     return to_planes(pixels).unsqueeze(0), None if labels is None else torch.from_numpy(labels).unsqueeze(0)
 
 
@@ -183,7 +182,11 @@ class FolderDataModule(L.LightningDataModule):
     def predict_dataloader(self) -> DataLoader[PhotoPair]:
         """One job at a time: photos have sizes of their own."""
         masks = (Path(folder) if folder is not None else None for folder in (self.source_masks, self.reference_masks))
-        return DataLoader(PhotoPairs(self.jobs, *masks), batch_size=None, num_workers=self.num_workers)
+        pairs = PhotoPairs(self.jobs, *masks)
+        # One photo ahead for each worker: photos may be large.
+        return DataLoader(
+            pairs, batch_size=None, num_workers=self.num_workers, prefetch_factor=1 if self.num_workers else None
+        )
 
 
 def _photos(path: str) -> list[Path]:

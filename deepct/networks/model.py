@@ -38,6 +38,7 @@ class NetworkConfig:
         padding: border that CTN adds and crops, in px, 0 or a multiple of 32.
         stride: CTN sees the photo at 1/stride of its size; the colours that it decides there are applied to every
             pixel by local colour models (:mod:`deepct.highres`). 1: CTN draws every pixel itself, as in the paper.
+        residual: CTN draws the change of colour instead of the picture, so that content need not be learnt.
         scales: build the decoder's multi-scale pictures; None: where the losses use them.
     """
 
@@ -52,6 +53,7 @@ class NetworkConfig:
     l_bins: int = 8
     padding: int = 32
     stride: int = 1
+    residual: bool = False
     scales: bool | None = None
 
     def as_dict(self) -> dict[str, Any]:
@@ -80,6 +82,7 @@ class ColorTransferNetwork(nn.Module):
             2 * config.code_size,
             config.scales is not False,
             config.padding,
+            config.residual,
         )
 
     @property
@@ -150,8 +153,8 @@ class ColorTransferNetwork(nn.Module):
         Args:
             source: (B, 3, H, W) uint8 sRGB.
             reference: (B, 3, H', W') uint8 sRGB.
-            source_labels: (B, H, W) uint8 label map. Both maps or none.
-            reference_labels: (B, H', W') uint8.
+            source_labels: (B, h, w) uint8 label map of any size, laid over the photo. Both maps or none.
+            reference_labels: (B, h', w') uint8.
             working_size: the longest side, px, at which colours are decided; larger photos are averaged down to it,
                 and local colour models take the decision to every pixel. None: the network sees the whole photo.
 

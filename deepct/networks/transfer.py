@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from deepct.errors import ConfigError
 from deepct.networks.backbones import STRIDES, InstanceNorm, TorchvisionEncoder, UNetEncoder
 from deepct.networks.conditioning import Codes, ConditionedConv2d, Window
-from deepct.output import TransferOutput
+from deepct.output import TransferOutput, resize_to
 
 
 def _activate(features: Tensor) -> Tensor:
@@ -145,6 +145,7 @@ class ColorTransferUNet(nn.Module):
         codes: channels of e_s and e_t together.
         scales: build the decoder layers' pictures. Only the multi-scale loss reads them.
         padding: pixels added on every side, by repeating the border, and cropped again; 0 or a multiple of 32.
+        residual: pictures are drawn as changes of the source.
     """
 
     def __init__(
@@ -155,6 +156,7 @@ class ColorTransferUNet(nn.Module):
         codes: int,
         scales: bool,
         padding: int,
+        residual: bool = False,
     ) -> None:
         super().__init__()
         strides = STRIDES[-2::-1]
@@ -163,6 +165,7 @@ class ColorTransferUNet(nn.Module):
         if padding < 0 or padding % STRIDES[-1]:
             raise ConfigError(f"padding must be 0 or a multiple of {STRIDES[-1]} px, got {padding}")
         self.padding = padding
+        self.residual = residual
         self.encoder = encoder
         self.layers = nn.ModuleList()
         previous = encoder.channels[-1]
@@ -199,8 +202,14 @@ class ColorTransferUNet(nn.Module):
         for i, (layer, skip) in enumerate(zip(self.layers, reversed(skips), strict=True)):
             x = layer(x, skip, codes)
             if scales and self.heads is not None:
-                pictures.append(self.heads[i](x, self._window(x, source, STRIDES[-2 - i])))
-        return TransferOutput(self.refinement(x, codes, self._window(x, source, 1)), tuple(pictures))
+                picture = self.heads[i](x, self._window(x, source, STRIDES[-2 - i]))
+                pictures.append(self._finish(picture, source))
+        image = self._finish(self.refinement(x, codes, self._window(x, source, 1)), source)
+        return TransferOutput(image, tuple(pictures))
+
+    def _finish(self, drawn: Tensor, source: Tensor) -> Tensor:
+        """The picture, of what was drawn of it."""
+        return drawn + resize_to(source, (drawn.shape[-2], drawn.shape[-1])) if self.residual else drawn
 
     def _window(self, features: Tensor, source: Tensor, stride: int) -> Window:
         """Where the source lies in the features of its padded copy."""

@@ -116,15 +116,15 @@ def masked_pairs(root: Path) -> PhotoPairs:
     return PhotoPairs([job], root / "source_masks", root / "reference_masks")
 
 
-def test_label_maps_are_found_by_stem_and_laid_over_their_photos(masked: Path) -> None:
+def test_label_maps_are_found_by_stem_and_keep_their_size(masked: Path) -> None:
     half = np.arange(54, dtype=np.uint8).reshape(6, 9)
     Image.fromarray(half).save(masked / "source_masks" / "s.png")
     pair = masked_pairs(masked)[0]
     assert pair.source_labels is not None
     assert pair.reference_labels is not None
     assert pair.source_labels.dtype == torch.uint8
-    np.testing.assert_array_equal(pair.source_labels[0].numpy(), half.repeat(2, 0).repeat(2, 1))
-    assert pair.reference_labels.shape == (1, 20, 10)
+    np.testing.assert_array_equal(pair.source_labels[0].numpy(), half)
+    assert pair.reference_labels.shape == (1, 10, 5)
     assert pair.reference_labels.unique().tolist() == [8]
 
 

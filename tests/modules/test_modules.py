@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from deepct.data.augment import TransferBatch, prepare_batch
 from deepct.data.dataset import PairDataset, collate
 from deepct.data.pairs import fivek_scenes, make_pairs
 from deepct.errors import CheckpointError
-from deepct.histogram import soft_ab_histogram
+from deepct.histogram import pair_histograms, soft_ab_histogram
 from deepct.losses import Measured, color_transfer_loss
 from deepct.modules import Student, Teacher, TransferModule
 from deepct.modules.base import count
@@ -83,6 +84,54 @@ def test_each_picture_of_a_step_is_measured_once(
     student.setup("fit")
     student.losses(batch)
     assert len(measured) == 3  # the student's picture, the teacher's and the truth
+
+
+def test_a_pairs_histograms_are_counted_once_for_student_and_teacher(
+    batch: TransferBatch, teacher: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = []
+    monkeypatch.setattr(
+        "deepct.modules.base.pair_histograms", lambda *given: counted.append(given[-1]) or pair_histograms(*given)
+    )
+    student = Student(teacher, TINY)
+    student.setup("fit")
+    student.losses(batch)
+    assert counted == [8]
+    coarser = Student(teacher, replace(TINY, l_bins=4))
+    coarser.setup("fit")
+    coarser.losses(batch)
+    assert counted == [8, 4, 8]  # the teacher's own, where its bins are others
+
+
+def test_channels_last_reaches_student_and_teacher(batch: TransferBatch, teacher: str) -> None:
+    student = Student(teacher, TINY, channels_last=True)
+    student.setup("fit")
+    assert student.teacher is not None
+    for network in (student.network, student.teacher.network):
+        weight = network.ctn.layers[0].fuse[0].weight
+        assert weight.is_contiguous(memory_format=torch.channels_last)
+        assert not weight.is_contiguous()
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_ctn_is_compiled_where_that_is_asked_for(asked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda module: compiled.append(module))
+    teacher = Teacher(TINY, compile=asked)
+    assert compiled == [teacher.network.ctn] * asked
+
+
+def test_a_compiled_network_computes_the_same(batch: TransferBatch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Traced by torch's compiler, and run as it was traced: its code generator takes minutes here."""
+    compile_ = torch.nn.Module.compile
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda module: compile_(module, backend="aot_eager"))
+    torch.manual_seed(0)
+    plain = Teacher(TINY)
+    torch.manual_seed(0)
+    compiled = Teacher(TINY, compile=True)
+    assert list(compiled.state_dict()) == list(plain.state_dict())
+    expected, output = plain.transfer(batch), compiled.transfer(batch)
+    torch.testing.assert_close(output.image, expected.image, atol=1e-5, rtol=1e-4)
 
 
 def test_the_frozen_teacher_is_out_of_sight(teacher: str) -> None:

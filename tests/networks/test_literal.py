@@ -15,7 +15,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from deepct.data.augment import TransferBatch
 from deepct.histogram import UNLABELLED, PairHistograms, pair_histograms
 from deepct.modules import Student
-
 from deepct.networks import ColorTransferNetwork, NetworkConfig
 from deepct.networks.conditioning import Codes
 from deepct.output import TransferOutput

@@ -1,16 +1,21 @@
+from dataclasses import replace
+
 import pytest
 import torch
 import torchvision
+import yaml
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
-from deepct.errors import CheckpointError
+from deepct.cli import find_config
+from deepct.errors import CheckpointError, ConfigError
 from deepct.histogram import UNLABELLED, histogram, pair_histograms
 from deepct.modules.student import REPORT_STUDENT
 from deepct.networks import ColorTransferNetwork, NetworkConfig, load_network
 from deepct.networks.conditioning import Codes, ConditionedConv2d, RegionMap
 from deepct.networks.encoder import HistogramEncoder
-from deepct.output import pick_nearest
+from deepct.output import pick_nearest, resize_to
 
 TINY = NetworkConfig(
     encoder_widths=(4, 4, 6, 6, 8), decoder_widths=(8, 6, 6, 4, 4), refinement_width=4, histogram_width=8, code_size=6
@@ -251,3 +256,34 @@ def test_a_checkpoint_runs_no_code(tmp_path, capsys) -> None:
     with pytest.raises(CheckpointError, match="can be read safely"):
         load_network(tmp_path / "evil.ckpt")
     assert "must not run" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_residual_network_draws_changes_of_its_source(stride: int) -> None:
+    source, reference = torch.rand(2, 3, 70, 90) * 2 - 1, torch.rand(2, 3, 40, 40) * 2 - 1
+    outputs = {}
+    for residual in (False, True):
+        torch.manual_seed(0)
+        network = ColorTransferNetwork(replace(TINY, stride=stride, residual=residual)).eval()
+        outputs[residual] = network(source, reference)
+    for drawn, picture in zip(outputs[False].scales, outputs[True].scales, strict=True):
+        small = resize_to(resize_to(source, (70 // stride, 90 // stride)), drawn.shape[-2:])
+        torch.testing.assert_close(picture, drawn + small)
+    if stride == 1:
+        torch.testing.assert_close(outputs[True].image, outputs[False].image + source)
+
+
+def test_a_stride_below_one_is_refused() -> None:
+    with pytest.raises(ConfigError, match="stride must be 1 or more, got 0"):
+        ColorTransferNetwork(replace(TINY, stride=0))
+
+
+def test_the_fast_student_keeps_to_its_budget() -> None:
+    """At most 4 GFLOP for a transfer of 256 px, with the decoder's pictures, and 2 M parameters."""
+    described = yaml.safe_load(find_config("configs/student-fast.yaml").read_text())["model"]["init_args"]["network"]
+    network = ColorTransferNetwork(NetworkConfig(**described)).eval()
+    photo = torch.rand(1, 3, 256, 256) * 2 - 1
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(photo, photo)
+    assert counter.get_total_flops() <= 4e9
+    assert sum(parameter.numel() for parameter in network.parameters()) <= 2e6

@@ -1,0 +1,193 @@
+"""Measure deepct beside the method as it is written and beside what a user would take instead: ``make bench``.
+
+Everything is measured in one run, each piece in a process of its own, and kept as JSON under the hardware's name. The
+figures of interest are ratios: machines are shared, and absolute times drift.
+"""
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks import cases
+from benchmarks.measure import Measurement, measure, measure_command
+from benchmarks.page import write_page
+from benchmarks.quality import compare_sizes
+
+RESULTS = Path(__file__).parent / "results"
+DOCS = Path(__file__).parents[2] / "docs"
+PIXELS = (256, 512, 1024, 2048, 4096, 8192, 12248)
+LITERAL_LIMIT = 1024
+"""Long sides, px; the literal network takes more memory than most machines have beyond this one."""
+
+Row = dict[str, Any]
+
+
+def row(what: str, method: str, measured: Measurement, **more: Any) -> Row:
+    """One line of the results."""
+    figures = {key: round(value, 4) for key, value in measured._asdict().items() if key != "result"}
+    print(f"{what:34} {method:28} {measured.seconds:9.3f} s  {measured.peak_mib:8.0f} MiB  x{measured.spread:.2f}")
+    return {"what": what, "method": method, **figures, **more}
+
+
+def networks(folder: Path) -> Iterator[Row]:
+    """Parameters and operations."""
+    for name in ("teacher", "student", "student-fast"):
+        yield {"what": "network", "method": name, **cases.network_cost(name)}
+
+
+def losses(folder: Path) -> Iterator[Row]:
+    """The histogram loss of one 256 px picture."""
+    for literal, method in ((True, "literal"), (False, "deepct")):
+        yield row("histogram loss, 256 px", method, measure(cases.soft_histogram_loss, literal, repeats=7))
+
+
+def steps(folder: Path) -> Iterator[Row]:
+    """Distillation at 256 px."""
+    for literal, method in ((True, "literal"), (False, "deepct")):
+        measured = measure(cases.distillation_step, literal, repeats=1 + 2 * (not literal), warm=not literal)
+        yield row("distillation step, 256 px", method, measured)
+    yield row(
+        "distillation step, 256 px", "deepct, fast student", measure(cases.distillation_step, False, "student-fast")
+    )
+    yield row("student alone, 256 px", "literal", measure(cases.student_step, True, repeats=1, warm=False))
+    yield row("student alone, 256 px", "deepct", measure(cases.student_step, False))
+    measured = measure(cases.student_step, False, "student-fast", repeats=9)
+    yield row("student alone, 256 px", "deepct, fast student", measured)
+
+
+def execution(folder: Path) -> Iterator[Row]:
+    """What the switches bring here: channels last, bfloat16, torch.compile."""
+    for name in ("student", "student-fast"):
+        for method, channels_last, half, fused in (
+            ("as it is", False, False, False),
+            ("channels last", True, False, False),
+            ("bfloat16", False, True, False),
+            ("both", True, True, False),
+            ("compiled", False, False, True),
+        ):
+            measured = measure(cases.student_step, False, name, channels_last, half, fused, repeats=5)
+            yield row(f"{name} step, 256 px", method, measured)
+
+
+def loader(folder: Path) -> Iterator[Row]:
+    """Training samples of 12-megapixel scenes, full size and prepared."""
+    from deepct.data.prepare import prepare
+
+    original = cases.write_collection(folder / "original")
+    prepare(str(original), str(folder / "prepared"))
+    for method, literal, root, count in (
+        ("literal", True, original, 6),
+        ("deepct, full-size files", False, original, 40),
+        ("deepct, prepared", False, folder / "prepared", 400),
+    ):
+        measured = measure(cases.load_samples, literal, str(root), count)
+        yield row(
+            f"samples x {count}", method, measured, per_second=count / measured.seconds, sample_bytes=measured.result
+        )
+
+
+def prediction(folder: Path) -> Iterator[Row]:
+    """From photo to photo in memory, over sizes."""
+    methods = ("literal", "student", "student-fast", "mkl", "hm-mkl-hm")
+    for long_side in PIXELS:
+        for method in methods:
+            if method in ("literal", "student") and long_side > LITERAL_LIMIT:
+                continue
+            once = method == "literal" or long_side > 4096
+            measured = measure(cases.recolor, method, long_side, repeats=1 if once else 3, warm=method != "literal")
+            pixels = long_side * round(long_side / 1.5)
+            yield row(f"recolour {long_side} px", method, measured, pixels=pixels)
+
+
+def labels(folder: Path) -> Iterator[Row]:
+    """The same over the number of labels."""
+    for count in (0, 1, 8, 32, 128):
+        measured = measure(cases.recolor, "student-fast", 1024, count, repeats=5)
+        yield row("recolour 1024 px", f"{count} labels", measured, labels=count)
+
+
+def files(folder: Path) -> Iterator[Row]:
+    """Whole commands, from file to file: start-up, reading, recolouring, writing."""
+    checkpoint = cases.write_checkpoint("student-fast", folder / "student.ckpt")
+    reference = cases.write_photo("rocket", 1024, folder / "reference.jpg")
+    for megapixels, long_side in ((24, 6000), (100, 12248)):
+        source = cases.write_photo("coffee", long_side, folder / f"{megapixels}.jpg")
+        words = [sys.executable, "-m", "deepct.cli", "predict", "--config", "configs/predict.yaml"]
+        words += ["--ckpt_path", checkpoint, "--data.source", source, "--data.reference", reference]
+        words += ["--output", folder / f"out-{megapixels}"]
+        yield row(f"file to file, {megapixels} MP", "deepct predict", _command(words, folder), pixels=megapixels * 1e6)
+        for method in ("mkl", "hm-mkl-hm") if megapixels == 24 else ("mkl",):
+            paths = [str(path) for path in (source, reference, folder / "matched.png")]
+            script = f"from benchmarks.matched import match_files; match_files({method!r}, *{paths!r})"
+            measured = _command([sys.executable, "-c", script], folder)
+            yield row(f"file to file, {megapixels} MP", method, measured, pixels=megapixels * 1e6)
+
+
+def _command(words: list[Any], folder: Path) -> Measurement:
+    return measure_command([str(word) for word in words], folder)
+
+
+def hardware() -> Row:
+    """What it ran on."""
+    info = Path("/proc/cpuinfo")
+    models = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {
+        "processor": models[0] if models else platform.processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(memory, 1),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "",
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+
+
+def main() -> None:
+    """Run the sections that are asked for, all by default, and write results and page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    sections: dict[str, Callable[..., Iterator[Row]]] = {
+        "networks": networks,
+        "losses": losses,
+        "steps": steps,
+        "loader": loader,
+        "prediction": prediction,
+        "labels": labels,
+        "files": files,
+        "execution": execution,
+    }
+    parser.add_argument("sections", nargs="*", choices=[*sections, []], default=list(sections), help="all by default")
+    parser.add_argument("--checkpoint", type=Path, help="a trained student: adds the any-size path's quality")
+    parser.add_argument("--photos", type=Path, help="real photos for that, of 2 megapixels or more")
+    arguments = parser.parse_args()
+    chosen = arguments.sections
+    results = {}
+    for section in chosen:
+        print(f"-- {section}: {(sections[section].__doc__ or '').splitlines()[0]}")
+        with tempfile.TemporaryDirectory() as folder:
+            results[section] = list(sections[section](Path(folder)))
+    if arguments.checkpoint:
+        results["quality"] = list(compare_sizes(arguments.checkpoint, arguments.photos))
+    if len(chosen) < len(sections):  # figures of several runs are not mixed
+        return
+    machine = hardware()
+    name = f"{machine['device'] or machine['processor']} {machine['cores']} cores".lower().replace(" ", "-")
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps({"hardware": machine, "results": results}, indent=1) + "\n")
+    write_page(machine, results, DOCS)
+    print(f"results: {path}, {DOCS / 'benchmarks.md'}")
+
+
+if __name__ == "__main__":
+    main()
