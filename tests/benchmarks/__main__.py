@@ -78,6 +78,23 @@ def execution(folder: Path) -> Iterator[Row]:
             yield row(f"{name} step, 256 px", method, measured)
 
 
+def gpu(folder: Path) -> Iterator[Row]:
+    """A GPU in bfloat16, where there is one: training throughput, and prediction there and back."""
+    if not torch.cuda.is_available():
+        return
+    for name in ("teacher", "student", "student-fast"):
+        for photos in (8, 32):
+            for channels_last in (False, True):
+                measured = measure(cases.training_step, name, photos, "cuda", channels_last, repeats=10)
+                method = f"{name}, channels last" if channels_last else name
+                speed = {"photos_per_second": photos / measured.seconds, "device_mib": measured.result}
+                yield row(f"training step, {photos} x 256 px", method, measured, **speed)
+    for long_side in PIXELS:
+        measured = measure(cases.recolor_on_gpu, long_side, repeats=5)
+        pixels = long_side * round(long_side / 1.5)
+        yield row(f"recolour {long_side} px", "student-fast on GPU", measured, pixels=pixels)
+
+
 def loader(folder: Path) -> Iterator[Row]:
     """Training samples of 12-megapixel scenes, full size and prepared."""
     from deepct.data.prepare import prepare
@@ -165,6 +182,7 @@ def main() -> None:
         "labels": labels,
         "files": files,
         "execution": execution,
+        "gpu": gpu,
     }
     parser.add_argument("sections", nargs="*", choices=[*sections, []], default=list(sections), help="all by default")
     parser.add_argument("--checkpoint", type=Path, help="a trained student: adds the any-size path's quality")

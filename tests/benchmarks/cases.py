@@ -29,7 +29,7 @@ from deepct.data.pairs import AUTO_MASKS, LOOKS, SOURCE, fivek_scenes, make_pair
 from deepct.data.samples import load_sample
 from deepct.histogram import soft_ab_histogram
 from deepct.losses import LossWeights
-from deepct.modules import Student
+from deepct.modules import Student, Teacher
 from deepct.modules.base import count
 from deepct.networks import ColorTransferNetwork, NetworkConfig
 from deepct.output import TransferOutput
@@ -152,6 +152,51 @@ def student_step(
         return loss.item()
 
     return literal_work
+
+
+def training_step(name: NetworkName, photos: int, device: str = "cuda", channels_last: bool = False) -> Work:
+    """A whole step in bfloat16, optimizer included, of the teacher or of a student with its teacher.
+
+    Gives the most memory that was allocated on the device, MiB.
+    """
+    torch.manual_seed(0)
+    batch = TransferBatch(*(p.to(device) if isinstance(p, Tensor) else p for p in pair(batch=photos)))
+    module: Teacher | Student = Teacher(channels_last=channels_last)
+    if name != "teacher":
+        teacher = module.network.requires_grad_(False).eval().to(device)
+        module = Student(network=network_config(name), channels_last=channels_last)
+
+        def teach(batch: TransferBatch, histograms: Any) -> TransferOutput:
+            with torch.no_grad():
+                return teacher.transfer(batch.source, histograms)
+
+        module.teacher = teach  # type: ignore[assignment]
+    module.to(device)
+    optimizer = module.configure_optimizers()
+
+    def work() -> float:
+        with torch.autocast(device, torch.bfloat16):
+            loss = module.losses(batch)["loss"].mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        assert np.isfinite(loss.item())  # and so waits for the device
+        return torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else 0.0
+
+    return work
+
+
+def recolor_on_gpu(long_side: int) -> Work:
+    """The fast student from a photo in memory to a photo in memory, there and back, in bfloat16."""
+    source, reference = (to_planes(photo(name, long_side)).unsqueeze(0) for name in ("coffee", "rocket"))
+    network = ColorTransferNetwork(network_config("student-fast")).eval().to("cuda")
+
+    def work() -> float:
+        with torch.autocast("cuda", torch.bfloat16):
+            network.recolor(source.to("cuda"), reference.to("cuda"), working_size=640).cpu()
+        return torch.cuda.max_memory_allocated() / 2**20
+
+    return work
 
 
 def _backward(student: Student, batch: TransferBatch) -> float:

@@ -29,14 +29,19 @@ def write_page(hardware: Row, results: Results, docs: Path) -> None:
         "# Benchmarks",
         f"`make bench` on {hardware['processor']}, {hardware['cores']} cores, {hardware['memory_gib']} GiB, "
         f"{hardware['device'] or 'no GPU'}; torch {hardware['torch']}, {hardware['date']}. Each piece of work ran in a "
-        "process of its own; times are medians, *noise* is the slowest of the repeats over the fastest, and peak "
-        "memory is what the work holds beyond its inputs. *Literal* is the method as it is written, see `tests/literal.py`.",
+        "process of its own; times are medians, *noise* is the slowest of the repeats over the fastest, peak memory is "
+        "what the work holds beyond its inputs. *Literal* is the method as it is written, in `tests/literal.py`.",
         "## What must show",
         ratios(results),
         "## Time and memory over the photo's size",
         "![Time and peak memory over megapixels, log-log](benchmarks.svg)",
         growth(results["prediction"]),
-        *(section for name in results for section in (f"## {name.capitalize()}", table(results[name]))),
+        *(
+            section
+            for name in results
+            if results[name]
+            for section in (f"## {name.capitalize()}", table(results[name]))
+        ),
     ]
     (docs / "benchmarks.md").write_text("\n\n".join(parts) + "\n")
 
@@ -85,8 +90,8 @@ def growth(rows: list[Row]) -> str:
     more = (large["peak_mib"] - small["peak_mib"]) * 2**20 / (large["pixels"] - small["pixels"])
     return (
         f"From {small['pixels'] / 1e6:.1f} to {large['pixels'] / 1e6:.0f} megapixels ({pixels:.0f} times as many) the "
-        f"fast student's time grows {large['seconds'] / small['seconds']:.0f} times, and its memory by {more:.1f} bytes "
-        "a pixel, 3 of which are the result itself."
+        f"fast student's time grows {large['seconds'] / small['seconds']:.0f} times, its memory by {more:.1f} bytes "
+        "a pixel, of which the result itself takes 3."
     )
 
 
@@ -126,6 +131,8 @@ def _seconds(seconds: float) -> str:
 def _more(row: Row) -> str:
     if "per_second" in row:
         return f"{row['per_second']:.1f} a second, {row['sample_bytes'] / 1e6:.2f} MB a sample"
+    if "photos_per_second" in row:
+        return f"{row['photos_per_second']:.0f} photos a second, {row['device_mib']:.0f} MiB on the device"
     return f"{row['pixels'] / 1e6:.1f} MP" if "pixels" in row else ""
 
 
