@@ -46,7 +46,7 @@ lint: setup
 # deepct beside the method as it is written and beside color-matcher; some 15 minutes on a quiet machine.
 # The any-size path's quality too: make bench ARGS="--checkpoint CKPT --photos DIR"
 bench: setup
-	PYTHONPATH=tests $(BIN)/python -m benchmarks $(ARGS)
+	PYTHONPATH=$(CURDIR)/tests $(BIN)/python -m benchmarks $(ARGS)
 
 # The versions that make setup installs, for every platform and without naming a package index.
 lock:

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from deepct.data.image import to_pixels, to_planes, upright_srgb
-from deepct.data.masks import NUM_CLASSES, valid_labels
+from deepct.data.masks import NUM_CLASSES, same_aspect, valid_labels
 from deepct.histogram import UNLABELLED
 from deepct.networks import WORKING_SIZE, ColorTransferNetwork, load_network
 
@@ -63,7 +63,8 @@ class ColorTransfer:
         Args:
             source: a PIL image (its EXIF orientation and colour profile are applied), or (H, W, 3) uint8 sRGB.
             reference: likewise, of any size.
-            source_labels: (H, W) label map of the upright source, 0 to 149, or 255 for no label. Both maps or none.
+            source_labels: (h, w) label map of the upright source, 0 to 149, or 255 for no label, of the photo's size or
+                smaller. Both maps or none.
             reference_labels: label map of the upright reference.
 
         Returns:
@@ -91,9 +92,10 @@ class ColorTransfer:
         if labels is None:
             return None
         array, size = np.asarray(labels), tuple(photo.shape[-2:])
-        if array.shape != size or array.dtype.kind not in "iu" or not valid_labels(array).all():
+        fits = array.ndim == 2 and array.size > 0 and same_aspect(array.shape, size)
+        if not fits or array.dtype.kind not in "iu" or not valid_labels(array).all():
             raise ValueError(
-                f"{name} must be integers from 0 to {NUM_CLASSES - 1}, or {UNLABELLED}, of the photo's size {size}, "
-                f"got {array.dtype} {array.shape}"
+                f"{name} must be integers from 0 to {NUM_CLASSES - 1}, or {UNLABELLED}, of the photo's aspect ratio "
+                f"{size}, got {array.dtype} {array.shape}"
             )
         return torch.from_numpy(array.astype(np.uint8)).unsqueeze(0).to(self.device)

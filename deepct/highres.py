@@ -1,9 +1,9 @@
 """Photos of any size: colours decided on a small copy, applied to every pixel of the full photo.
 
 What the network makes of the small copy is described by *colour models*: at each of its pixels the affine map from
-source to result colours that fits best in a window around it. Models vary smoothly where colours do and follow the
-photo's edges, so they can be enlarged; the full photo's own pixels then go through them. Detail is therefore the
-source's own, and a halo would need a model that holds on one side of an edge to be wrong on the other.
+source to result colours that fits best in a window around it. A model tells the two sides of an edge apart by their
+colours, not by their places, so the models vary smoothly and can be enlarged; the full photo's own pixels then go
+through them. Detail is therefore the source's own.
 
 This is the guided filter with a colour guide (He, Sun and Tang, *Guided Image Filtering*, PAMI 2013), its coefficients
 computed small as in the *Fast Guided Filter* (He and Sun, 2015). One thing differs: it filters the *change* of
@@ -22,7 +22,7 @@ RADIUS = 2
 EPSILON = 3e-4
 """Variance, in normalised Lab, below which a window counts as flat."""
 
-_BAND = 1 << 18  # pixels in flight at once: few enough to stay in the processor's cache
+_BAND = 1 << 18  # pixels in flight at once, some 200 bytes each
 
 
 def fit_color_models(source: Tensor, result: Tensor, radius: int = RADIUS, epsilon: float = EPSILON) -> Tensor:
@@ -85,7 +85,8 @@ def apply_color_models(models: Tensor, source: Tensor) -> Tensor:
         (B, 3, H, W) normalised Lab, float32. Differentiable.
     """
     with torch.autocast(source.device.type, enabled=False):
-        return _apply_to_band(models, source.float(), 0, source.shape[-2])
+        full = F.interpolate(models.flatten(1, 2), source.shape[-2:], mode="bilinear", align_corners=False)
+        return _apply(full.unflatten(1, (3, 4)), source.float())
 
 
 def recolor_photo(models: Tensor, photo: Tensor) -> Tensor:
@@ -113,15 +114,20 @@ def _bands(photo: Tensor) -> list[slice]:
 
 
 def _apply_to_band(models: Tensor, band: Tensor, top: int, height: int) -> Tensor:
-    """Apply the models to (B, 3, rows, W) that begin at row ``top`` of a photo of this height."""
+    """The same for (B, 3, rows, W) that begin at row ``top`` of a photo of this height."""
     above, below, down = _between(models.shape[-2], height, top, top + band.shape[-2], band.device)
     left, right, across = _between(models.shape[-1], band.shape[-1], 0, band.shape[-1], band.device)
-    first = int(above[0])
-    nearby = models[..., first : int(below[-1]) + 1, :]
+    scale = models.shape[-2] / height
+    first, last = max(0, int(top * scale) - 1), int((top + band.shape[-2]) * scale) + 1
+    nearby = models[..., first : last + 1, :]
     wide = torch.lerp(nearby[..., left], nearby[..., right], across)
-    full = torch.lerp(wide[..., above - first, :], wide[..., below - first, :], down.unsqueeze(1))
-    weights, offset = full[:, :, :3], full[:, :, 3]
-    x0, x1, x2 = band.unsqueeze(2).unbind(1)
+    return _apply(torch.lerp(wide[..., above - first, :], wide[..., below - first, :], down.unsqueeze(1)), band)
+
+
+def _apply(models: Tensor, source: Tensor) -> Tensor:
+    """(B, 3, 4, H, W) models, one for each pixel, to (B, 3, H, W) normalised Lab."""
+    weights, offset = models[:, :, :3], models[:, :, 3]
+    x0, x1, x2 = source.unsqueeze(2).unbind(1)
     return offset.addcmul(weights[:, :, 0], x0).addcmul(weights[:, :, 1], x1).addcmul(weights[:, :, 2], x2)
 
 
@@ -134,5 +140,7 @@ def _between(low: int, full: int, start: int, stop: int, device: torch.device) -
 
 def shrink_photo(photo: Tensor, size: tuple[int, int]) -> Tensor:
     """(B, 3, H, W) uint8 sRGB to (B, 3, *size) float32 sRGB in [0, 1] by averaging areas, in bands."""
+    if tuple(photo.shape[-2:]) == size:
+        return uint8_to_rgb(photo)
     narrow = [F.adaptive_avg_pool2d(uint8_to_rgb(photo[..., rows, :]), (None, size[1])) for rows in _bands(photo)]
     return F.adaptive_avg_pool2d(torch.cat(narrow, dim=-2), size)

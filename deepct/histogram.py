@@ -187,10 +187,11 @@ class _TriangularCount(torch.autograd.Function):
         ctx.bins = bins
         cells, a, b = _cells(positions, bins)
         side = bins + 4
-        # In float64, for a bin may sum millions of pixels.
-        sums = torch.zeros(len(positions) * side**2, dtype=torch.float64, device=positions.device)
+        # In float64 where the device has it, for a bin may sum millions of pixels.
+        wide = torch.float32 if positions.device.type == "mps" else torch.float64
+        sums = torch.zeros(len(positions) * side**2, dtype=wide, device=positions.device)
         for corner, weight in zip(_corners(bins), ((1 - a) * (1 - b), (1 - a) * b, a * (1 - b), a * b), strict=True):
-            sums[corner:].index_add_(0, cells, weight.flatten().double())
+            sums[corner:].index_add_(0, cells, weight.flatten().to(wide))
         return sums.view(-1, side, side)[:, 2:-2, 2:-2].to(positions.dtype)
 
     @staticmethod

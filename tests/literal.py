@@ -27,6 +27,7 @@ def literal_transfer(
     reference: Tensor,
     source_labels: Tensor | None = None,
     reference_labels: Tensor | None = None,
+    scales: bool = True,
 ) -> TransferOutput:
     """What ``network(source, reference, source_labels, reference_labels)`` gives, for a network of stride 1.
 
@@ -36,6 +37,7 @@ def literal_transfer(
         reference: (B, 3, H', W') normalised Lab.
         source_labels: (B, H, W) uint8, 0 to 149, or 255 for none. Both maps or none.
         reference_labels: (B, H', W') uint8.
+        scales: draw the decoder's pictures too.
 
     Raises:
         ValueError: the network has a stride, of which the paper knows nothing.
@@ -50,7 +52,7 @@ def literal_transfer(
         histograms = _masked_histograms(network, reference, reference_labels)
         by_label = _encode(weights, histograms.flatten(0, 1)).unflatten(0, (len(source), LABELS))
         e_t = _place(by_label, e_t, source_labels, reference_labels)
-    return literal_ctn(network, source, torch.cat((e_s, e_t), dim=1))
+    return literal_ctn(network, source, torch.cat((e_s, e_t), dim=1), scales)
 
 
 def _histogram(network: ColorTransferNetwork, pixels: Tensor) -> Tensor:
@@ -88,23 +90,28 @@ def _place(by_label: Tensor, e_t: Tensor, source_labels: Tensor, reference_label
     return placed.sum(1) + e_t * ~masks.any(1, keepdim=True)
 
 
-def literal_ctn(network: ColorTransferNetwork, source: Tensor, codes: Tensor) -> TransferOutput:
+def literal_ctn(network: ColorTransferNetwork, source: Tensor, codes: Tensor, scales: bool = True) -> TransferOutput:
     """CTN alone: (B, 3, H, W) source and (B, 2 code_size, H, W) code planes to the picture and the decoder's."""
     weights = dict(network.named_parameters())
     height, width = source.shape[-2:]
     padding = network.config.padding
-    source, codes = _pad(source, padding), _pad(codes, padding)
+    padded, codes = _pad(source, padding), _pad(codes, padding)
     encoder = network.ctn.encoder
-    *skips, x = _unet_encoder(weights, source) if isinstance(encoder, UNetEncoder) else encoder(source)
+    *skips, x = _unet_encoder(weights, padded) if isinstance(encoder, UNetEncoder) else encoder(padded)
     pictures = []
     for layer, skip in enumerate(reversed(skips)):
         x = _decoder_layer(weights, f"ctn.layers.{layer}", x, skip, codes)
+        if not scales:
+            continue
         stride = 16 >> layer
         top, rows, columns = padding // stride, -(-height // stride), -(-width // stride)
         picture = _head(weights, f"ctn.heads.{layer}", x)
         pictures.append(picture[..., top : top + rows, top : top + columns])
-    image = _refine(weights, x, codes)
-    return TransferOutput(image[..., padding : padding + height, padding : padding + width], tuple(pictures))
+    image = _refine(weights, x, codes)[..., padding : padding + height, padding : padding + width]
+    if network.config.residual:
+        image = image + source
+        pictures = [picture + F.adaptive_avg_pool2d(source, picture.shape[-2:]) for picture in pictures]
+    return TransferOutput(image, tuple(pictures))
 
 
 def _pad(planes: Tensor, padding: int) -> Tensor:
@@ -152,7 +159,7 @@ def _decoder_layer(weights: Weights, name: str, previous: Tensor, skip: Tensor, 
 
 
 def _head(weights: Weights, name: str, x: Tensor) -> Tensor:
-    return _convolve(weights, f"{name}.leave", F.relu(_convolve(weights, f"{name}.enter", x)))
+    return _convolve(weights, f"{name}.2", F.relu(_convolve(weights, f"{name}.0", x)))
 
 
 def _refine(weights: Weights, x: Tensor, codes: Tensor) -> Tensor:

@@ -45,8 +45,9 @@ class LiteralDataset(Dataset[dict[str, Tensor]]):
         pair = self.pairs[index]
         look = pair.scene.looks[pair.look]
         assert look is not None
-        source = _open(look if pair.kind == "identical" else pair.scene.source, self.resize)
-        target = _open(look, self.resize).resize(source.size, Image.Resampling.BILINEAR)
+        target = _open(look, self.resize)
+        source = target if pair.kind == "identical" else _open(pair.scene.source, self.resize)
+        target = target.resize(source.size, Image.Resampling.BILINEAR)
         labels = np.full((source.height, source.width), 255, np.uint8)
         if pair.scene.mask is not None:
             mask = Image.fromarray(read_mask(pair.scene.mask))

@@ -87,3 +87,22 @@ def test_importing_deepct_stays_light() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = deepct.nonsense
+
+
+def test_a_label_map_may_be_smaller_than_its_photo(checkpoint: Path) -> None:
+    transfer = ColorTransfer.load(checkpoint)
+    source, reference = photo(40, 60), photo(40, 60, seed=1)
+    labels = np.arange(6).reshape(2, 3)
+    full = labels.repeat(20, 0).repeat(20, 1)
+    small = transfer.transfer(source, reference, labels, labels)
+    assert np.array_equal(small, transfer.transfer(source, reference, full, full))
+
+
+def test_a_large_photo_is_decided_at_the_working_size(checkpoint: Path) -> None:
+    source, reference = photo(90, 120), photo(33, 47, seed=1)
+    whole = ColorTransfer.load(checkpoint, working_size=None).transfer(source, reference)
+    large = ColorTransfer.load(checkpoint, working_size=60).transfer(source, reference)
+    assert large.shape == whole.shape
+    assert not np.array_equal(large, whole)
+    assert np.array_equal(ColorTransfer.load(checkpoint, working_size=120).transfer(source, reference), whole)
+    assert np.array_equal(ColorTransfer.load(checkpoint).transfer(source, reference), whole)

@@ -1,5 +1,6 @@
 """The LightningDataModule of training, validation and test."""
 
+import logging
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,8 +11,11 @@ from torch.utils.data import DataLoader
 from deepct.data.augment import TransferBatch, prepare_batch
 from deepct.data.dataset import PairDataset, collate
 from deepct.data.pairs import Scene, check_scenes, fivek_scenes, make_pairs, photo_scenes, split_scenes
+from deepct.data.prepare import prepared_size
 from deepct.data.samples import build_samples
 from deepct.errors import DataError
+
+_log = logging.getLogger(__name__)
 
 
 class PairDataModule(L.LightningDataModule):
@@ -93,6 +97,14 @@ class PairDataModule(L.LightningDataModule):
             return fivek_scenes(build_samples(self.root), self.masks)
         if self.root is None:
             raise DataError(f"the layout {self.layout} needs --data.root, the folder of the photos")
+        prepared = prepared_size(self.root)
+        if prepared is not None and prepared < self.resize:
+            _log.warning(
+                "%s: prepared at %d px, and enlarged to %d px for training; lower --data.resize, or prepare it larger",
+                self.root,
+                prepared,
+                self.resize,
+            )
         return (fivek_scenes if self.layout == "fivek" else photo_scenes)(Path(self.root), self.masks)
 
     def on_after_batch_transfer(self, batch: dict[str, Any] | None, dataloader_idx: int) -> TransferBatch | None:

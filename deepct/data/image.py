@@ -23,6 +23,8 @@ _OTHER_PHOTOS = frozenset({".heic", ".heif", ".avif", ".jxl", ".jp2", ".dng", ".
 _TURNED = frozenset({5, 6, 7, 8})  # EXIF orientations that swap width and height
 _log = logging.getLogger(__name__)
 
+Image.MAX_IMAGE_PIXELS = 500_000_000  # Pillow warns from here and refuses twice as many; cameras exceed its own limit
+
 
 def list_photos(folder: str | Path, suffixes: frozenset[str] = PHOTO_SUFFIXES) -> list[Path]:
     """The photos directly in a folder, by name; hidden files are passed over, photos of other kinds with a warning.
@@ -177,7 +179,7 @@ def _area_weights(there: int, whole: int, part: int, count: int) -> Any:
 
 def to_planes(photo: NDArray[np.uint8]) -> Tensor:
     """(H, W, 3) uint8 pixels to a (3, H, W) tensor."""
-    return torch.from_numpy(np.ascontiguousarray(photo.transpose(2, 0, 1)))
+    return torch.from_numpy(photo.transpose(2, 0, 1).copy())
 
 
 def to_pixels(planes: Tensor) -> NDArray[np.uint8]:

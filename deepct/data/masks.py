@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from deepct.errors import ImageError
 from deepct.histogram import UNLABELLED
+from deepct.output import pick_nearest
 
 NUM_CLASSES = 150
 """Classes of ADE20K, labelled 0 to 149."""
@@ -62,11 +64,17 @@ def check_aspect(mask: Path, mask_size: tuple[int, ...], photo: Path, photo_size
         ImageError: their aspect ratios differ; the message names both files.
     """
     (height, width), (photo_height, photo_width) = mask_size, photo_size
-    if abs(photo_width * height / (photo_height * width) - 1) > ASPECT_TOLERANCE:
+    if not same_aspect(mask_size, photo_size):
         raise ImageError(
             f"{mask} has {width} x {height} px and its photo {photo} has {photo_width} x {photo_height} px; a label "
             "map may be smaller but needs the same aspect ratio"
         )
+
+
+def same_aspect(mask_size: tuple[int, ...], photo_size: tuple[int, ...]) -> bool:
+    """Whether a label map can be laid over a photo; both sizes are (height, width)."""
+    (height, width), (photo_height, photo_width) = mask_size, photo_size
+    return abs(photo_width * height / (photo_height * width) - 1) <= ASPECT_TOLERANCE
 
 
 def valid_labels(labels: NDArray[Any]) -> NDArray[np.bool_]:
@@ -76,10 +84,8 @@ def valid_labels(labels: NDArray[Any]) -> NDArray[np.bool_]:
 
 def resize_labels(labels: NDArray[np.uint8], size: tuple[int, ...]) -> NDArray[np.uint8]:
     """Resize a label map to (height, width) by the nearest label."""
-    if labels.shape == size:
-        return labels
-    rows, columns = ((np.arange(n) * full + full // 2) // n for n, full in zip(size, labels.shape, strict=True))
-    return labels[rows[:, None], columns]
+    resized: NDArray[np.uint8] = pick_nearest(torch.tensor(labels).unsqueeze(0), (size[0], size[1]))[0].numpy()
+    return resized
 
 
 def _read_png(path: str | Path) -> NDArray[Any]:

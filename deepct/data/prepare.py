@@ -76,6 +76,15 @@ def prepare(root: str, output: str, size: int = 286, workers: int | None = None,
     return int(bool(problems))
 
 
+def prepared_size(root: str | Path) -> int | None:
+    """The length of the shorter sides in a copy that deepct made, px; None of any other folder."""
+    try:
+        size: int = json.loads((Path(root) / SETTINGS_FILE).read_text())["size"]
+    except (OSError, ValueError, KeyError):
+        return None
+    return size
+
+
 @dataclass(frozen=True)
 class Copy:
     """Where a copy lies and how it is made.

@@ -11,22 +11,17 @@ from torch import Tensor
 from deepct.color import normalized_to_rgb
 from deepct.data.augment import TransferBatch
 from deepct.data.folder import PhotoPair, Prediction
-from deepct.errors import ConfigError
 from deepct.histogram import PairHistograms, pair_histograms
 from deepct.losses import LossTerms, LossWeights, Measured, color_transfer_loss
-from deepct.networks import ColorTransferNetwork, NetworkConfig
+from deepct.networks import ColorTransferNetwork, NetworkConfig, check_working_size
 from deepct.output import TransferOutput, as_target
-
-MIN_WORKING_SIZE = 32
-"""px: CTN's coarsest features are at a 32nd of the photo's size."""
 
 
 class Execution(NamedTuple):
-    """How a network is run; no setting changes what it computes.
+    """How a network is run.
 
     Attributes:
-        working_size: for prediction, the longest side at which colours are decided, px; larger photos take them over
-            pixel by pixel. None: the network sees every photo at full size.
+        working_size: for prediction, see :meth:`deepct.networks.ColorTransferNetwork.recolor`.
         channels_last: keep the channels of a pixel together in memory.
         compile: let torch.compile fuse CTN's operations, which takes a minute or two before the first step.
     """
@@ -41,10 +36,7 @@ class Execution(NamedTuple):
         Raises:
             ConfigError: the working size is below 32 px.
         """
-        if self.working_size is not None and self.working_size < MIN_WORKING_SIZE:
-            raise ConfigError(
-                f"working_size must be {MIN_WORKING_SIZE} px or more, or null for full size, got {self.working_size}"
-            )
+        check_working_size(self.working_size)
         if self.channels_last:
             network.to(memory_format=torch.channels_last)
         if self.compile:

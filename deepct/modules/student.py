@@ -72,7 +72,7 @@ class Student(TransferModule):
         identical_weight: weight of the image loss on identical pairs.
         hen_from_teacher: take HEN from the teacher, and freeze it.
         phases: settings that replace alpha, the lambdas and the identical weight from their epoch on.
-        working_size: for prediction, the longest side at which colours are decided, px; null for full size.
+        working_size: for prediction, the longest side of the copy on which colours are decided, px; null for full size.
         channels_last: keep the channels of a pixel together in memory.
         compile: let torch.compile fuse the networks' operations.
     """

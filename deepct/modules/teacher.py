@@ -20,7 +20,7 @@ class Teacher(TransferModule):
         lambda_histogram: weight of the histogram loss.
         lambda_multiscale: weight of the multi-scale loss; at 0 the decoder's pictures are not built.
         identical_weight: weight of the image loss on identical pairs.
-        working_size: for prediction, the longest side at which colours are decided, px; null for full size.
+        working_size: for prediction, the longest side of the copy on which colours are decided, px; null for full size.
         channels_last: keep the channels of a pixel together in memory.
         compile: let torch.compile fuse the network's operations.
     """

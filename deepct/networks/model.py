@@ -18,7 +18,21 @@ from deepct.networks.transfer import ColorTransferUNet
 from deepct.output import TransferOutput, pick_nearest, resize_to
 
 WORKING_SIZE = 640
-"""The longest side at which colours are decided by default, px."""
+"""The longest side of the copy on which colours are decided by default, px."""
+
+_MIN_WORKING_SIZE = 32  # px: CTN's coarsest features are at a 32nd of what it sees
+
+
+def check_working_size(working_size: int | None) -> None:
+    """Check a working size, in px.
+
+    Raises:
+        ConfigError: it is below 32.
+    """
+    if working_size is not None and working_size < _MIN_WORKING_SIZE:
+        raise ConfigError(
+            f"working_size must be {_MIN_WORKING_SIZE} px or more, or null for full size, got {working_size}"
+        )
 
 
 @dataclass
@@ -155,12 +169,18 @@ class ColorTransferNetwork(nn.Module):
             reference: (B, 3, H', W') uint8 sRGB.
             source_labels: (B, h, w) uint8 label map of any size, laid over the photo. Both maps or none.
             reference_labels: (B, h', w') uint8.
-            working_size: the longest side, px, at which colours are decided; larger photos are averaged down to it,
-                and local colour models take the decision to every pixel. None: the network sees the whole photo.
+            working_size: colours are decided on copies of the photos whose longest side is this, px, but whose shorter
+                side is no less than 32, and local colour models take the decision to every pixel. Smaller photos, and
+                all with None, are seen whole.
 
         Returns:
             (B, 3, H, W) uint8 sRGB.
+
+        Raises:
+            ConfigError: the working size is below 32.
+            ValueError: one label map came without the other.
         """
+        check_working_size(working_size)
         working, labels = _working_copy(source, source_labels, working_size)
         reference, reference_labels = _working_copy(reference, reference_labels, working_size)
         histograms = pair_histograms(working, reference, labels, reference_labels, *self.bins)
@@ -171,8 +191,10 @@ class ColorTransferNetwork(nn.Module):
 
 
 def _working_copy(photo: Tensor, labels: Tensor | None, longest: int | None) -> tuple[Tensor, Tensor | None]:
-    """A photo in normalised Lab and its label map, neither side longer than ``longest``."""
+    """A photo in normalised Lab and its label map, at the working size."""
     height, width = photo.shape[-2:]
-    scale = 1.0 if longest is None else min(1.0, longest / max(height, width))
-    size = max(1, round(height * scale)), max(1, round(width * scale))
+    scale = 1.0
+    if longest is not None:
+        scale = min(1.0, max(longest / max(height, width), _MIN_WORKING_SIZE / min(height, width)))
+    size = round(height * scale), round(width * scale)
     return rgb_to_normalized(shrink_photo(photo, size)), None if labels is None else pick_nearest(labels, size)

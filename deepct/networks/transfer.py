@@ -114,7 +114,7 @@ class Refinement(nn.Module):
         return x if part else window.cut(x)
 
 
-class ImageHead(nn.Module):
+class ImageHead(nn.ModuleList):
     """A decoder layer's picture: 3 x 3 convolution, ReLU, 3 x 3 convolution to normalised Lab.
 
     Args:
@@ -124,14 +124,12 @@ class ImageHead(nn.Module):
     reach = 2
 
     def __init__(self, width: int) -> None:
-        super().__init__()
-        self.enter = nn.Conv2d(width, width, 3, padding=1)
-        self.leave = nn.Conv2d(width, 3, 3, padding=1)
+        super().__init__((nn.Conv2d(width, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, 3, 3, padding=1)))
 
     def forward(self, features: Tensor, window: Window) -> Tensor:
         """(B, width, H, W) to a picture of the window, (B, 3, h, w)."""
         x, part = _focus(features, window, self.reach)
-        x = _convolve(self.leave, F.relu_(_convolve(self.enter, x, part)), part)
+        x = _convolve(self[2], F.relu_(_convolve(self[0], x, part)), part)
         return x if part else window.cut(x)
 
 

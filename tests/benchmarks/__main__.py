@@ -10,6 +10,7 @@ import os
 import platform
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,15 +19,15 @@ from typing import Any
 import torch
 
 from benchmarks import cases
-from benchmarks.measure import Measurement, measure, measure_command
+from benchmarks.measure import Measurement, measure, measure_command, together
 from benchmarks.page import write_page
 from benchmarks.quality import compare_sizes
 
 RESULTS = Path(__file__).parent / "results"
 DOCS = Path(__file__).parents[2] / "docs"
 PIXELS = (256, 512, 1024, 2048, 4096, 8192, 12248)
-LITERAL_LIMIT = 1024
-"""Long sides, px; the literal network takes more memory than most machines have beyond this one."""
+LIMITS = {"literal": 1024, "student": 1024, "hm-mkl-hm": 8192}
+"""The longest side, px, at which a method is measured: beyond it takes more memory than this machine may have."""
 
 Row = dict[str, Any]
 
@@ -53,12 +54,12 @@ def losses(folder: Path) -> Iterator[Row]:
 def steps(folder: Path) -> Iterator[Row]:
     """Distillation at 256 px."""
     for literal, method in ((True, "literal"), (False, "deepct")):
-        measured = measure(cases.distillation_step, literal, repeats=1 + 2 * (not literal), warm=not literal)
+        measured = measure(cases.distillation_step, literal, repeats=2 if literal else 5, warm=not literal)
         yield row("distillation step, 256 px", method, measured)
     yield row(
         "distillation step, 256 px", "deepct, fast student", measure(cases.distillation_step, False, "student-fast")
     )
-    yield row("student alone, 256 px", "literal", measure(cases.student_step, True, repeats=1, warm=False))
+    yield row("student alone, 256 px", "literal", measure(cases.student_step, True, repeats=2, warm=False))
     yield row("student alone, 256 px", "deepct", measure(cases.student_step, False))
     measured = measure(cases.student_step, False, "student-fast", repeats=9)
     yield row("student alone, 256 px", "deepct, fast student", measured)
@@ -100,7 +101,10 @@ def loader(folder: Path) -> Iterator[Row]:
     from deepct.data.prepare import prepare
 
     original = cases.write_collection(folder / "original")
+    start = time.perf_counter()
     prepare(str(original), str(folder / "prepared"))
+    seconds = time.perf_counter() - start
+    yield row("preparing 2 scenes", "deepct prepare", Measurement(seconds, 1.0, 0.0, 0.0, None))
     for method, literal, root, count in (
         ("literal", True, original, 6),
         ("deepct, full-size files", False, original, 40),
@@ -117,10 +121,10 @@ def prediction(folder: Path) -> Iterator[Row]:
     methods = ("literal", "student", "student-fast", "mkl", "hm-mkl-hm")
     for long_side in PIXELS:
         for method in methods:
-            if method in ("literal", "student") and long_side > LITERAL_LIMIT:
+            if long_side > LIMITS.get(method, long_side):
                 continue
-            once = method == "literal" or long_side > 4096
-            measured = measure(cases.recolor, method, long_side, repeats=1 if once else 3, warm=method != "literal")
+            slow = long_side > 4096 or (method == "literal" and long_side > 512)
+            measured = measure(cases.recolor, method, long_side, repeats=1 if slow else 3, warm=not slow)
             pixels = long_side * round(long_side / 1.5)
             yield row(f"recolour {long_side} px", method, measured, pixels=pixels)
 
@@ -133,24 +137,23 @@ def labels(folder: Path) -> Iterator[Row]:
 
 
 def files(folder: Path) -> Iterator[Row]:
-    """Whole commands, from file to file: start-up, reading, recolouring, writing."""
+    """From a JPEG to a PNG: in a process that runs already, as for each photo of a folder, and as whole commands."""
     checkpoint = cases.write_checkpoint("student-fast", folder / "student.ckpt")
     reference = cases.write_photo("rocket", 1024, folder / "reference.jpg")
     for megapixels, long_side in ((24, 6000), (100, 12248)):
-        source = cases.write_photo("coffee", long_side, folder / f"{megapixels}.jpg")
-        words = [sys.executable, "-m", "deepct.cli", "predict", "--config", "configs/predict.yaml"]
-        words += ["--ckpt_path", checkpoint, "--data.source", source, "--data.reference", reference]
-        words += ["--output", folder / f"out-{megapixels}"]
-        yield row(f"file to file, {megapixels} MP", "deepct predict", _command(words, folder), pixels=megapixels * 1e6)
-        for method in ("mkl", "hm-mkl-hm") if megapixels == 24 else ("mkl",):
-            paths = [str(path) for path in (source, reference, folder / "matched.png")]
-            script = f"from benchmarks.matched import match_files; match_files({method!r}, *{paths!r})"
-            measured = _command([sys.executable, "-c", script], folder)
+        source, result = cases.write_photo("coffee", long_side, folder / f"{megapixels}.jpg"), folder / "result.png"
+        methods = ("student-fast", "mkl", "hm-mkl-hm") if megapixels == 24 else ("student-fast", "mkl")
+        for method in methods:
+            measured = measure(cases.file_to_file, method, str(source), str(reference), str(result))
             yield row(f"file to file, {megapixels} MP", method, measured, pixels=megapixels * 1e6)
-
-
-def _command(words: list[Any], folder: Path) -> Measurement:
-    return measure_command([str(word) for word in words], folder)
+        predict = [sys.executable, "-m", "deepct.cli", "predict", "--config", "configs/predict.yaml"]
+        predict += ["--ckpt_path", checkpoint, "--data.source", source, "--data.reference", reference]
+        predict += ["--output", folder / f"out-{megapixels}"]
+        paths = [str(path) for path in (source, reference, result)]
+        match = [sys.executable, "-c", f"from benchmarks.matched import match_files; match_files('mkl', *{paths!r})"]
+        rounds = [[measure_command([*map(str, words)], folder) for words in (predict, match)] for _ in range(3)]
+        for method, runs in zip(("student-fast", "mkl"), zip(*rounds, strict=True), strict=True):
+            yield row(f"whole command, {megapixels} MP", method, together(runs), pixels=megapixels * 1e6)
 
 
 def hardware() -> Row:
@@ -184,11 +187,14 @@ def main() -> None:
         "execution": execution,
         "gpu": gpu,
     }
-    parser.add_argument("sections", nargs="*", choices=[*sections, []], default=list(sections), help="all by default")
+    parser.add_argument("sections", nargs="*", help=f"of {', '.join(sections)}; all by default")
     parser.add_argument("--checkpoint", type=Path, help="a trained student: adds the any-size path's quality")
     parser.add_argument("--photos", type=Path, help="real photos for that, of 2 megapixels or more")
     arguments = parser.parse_args()
-    chosen = arguments.sections
+    chosen = arguments.sections or list(sections)
+    unknown = {*chosen} - {*sections}
+    if unknown or bool(arguments.checkpoint) != bool(arguments.photos):
+        parser.error(f"no section {', '.join(unknown)}" if unknown else "give --checkpoint and --photos, or neither")
     results = {}
     for section in chosen:
         print(f"-- {section}: {(sections[section].__doc__ or '').splitlines()[0]}")

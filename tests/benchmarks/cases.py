@@ -19,12 +19,13 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.matched import match
+from benchmarks.matched import match, match_files
+from deepct.api import ColorTransfer
 from deepct.cli import find_config
 from deepct.color import normalized_to_rgb, rgb_to_normalized, rgb_to_uint8, uint8_to_rgb
 from deepct.data.augment import TransferBatch
 from deepct.data.dataset import PairDataset
-from deepct.data.image import to_planes
+from deepct.data.image import read_photo, to_planes
 from deepct.data.pairs import AUTO_MASKS, LOOKS, SOURCE, fivek_scenes, make_pairs
 from deepct.data.samples import load_sample
 from deepct.histogram import soft_ab_histogram
@@ -131,7 +132,7 @@ def student_step(
     batch = pair()
     student = Student(network=network_config(name), channels_last=channels_last, compile=compile)
     with torch.no_grad():
-        taught = ColorTransferNetwork(student.network.config).transfer(batch.source, count(batch, student.network))
+        taught = ColorTransferNetwork().transfer(batch.source, count(batch, student.network))
     if not literal:
         student.teacher = lambda batch, histograms: taught  # type: ignore[assignment]
         context = torch.autocast("cpu", torch.bfloat16) if half else nullcontext()
@@ -188,7 +189,10 @@ def training_step(name: NetworkName, photos: int, device: str = "cuda", channels
 
 def recolor_on_gpu(long_side: int) -> Work:
     """The fast student from a photo in memory to a photo in memory, there and back, in bfloat16."""
-    source, reference = (to_planes(photo(name, long_side)).unsqueeze(0) for name in ("coffee", "rocket"))
+    source, reference = (
+        to_planes(photo(name, size)).unsqueeze(0)
+        for name, size in (("coffee", long_side), ("rocket", min(long_side, 1024)))
+    )
     network = ColorTransferNetwork(network_config("student-fast")).eval().to("cuda")
 
     def work() -> float:
@@ -229,7 +233,20 @@ def recolor(method: str, long_side: int, labels: int = 0) -> Work:
     def work() -> tuple[int, ...]:
         with torch.inference_mode():
             lab = [rgb_to_normalized(uint8_to_rgb(photo)) for photo in planes]
-            return tuple(rgb_to_uint8(normalized_to_rgb(literal_transfer(network, *lab).image)).shape)
+            return tuple(rgb_to_uint8(normalized_to_rgb(literal_transfer(network, *lab, scales=False).image)).shape)
+
+    return work
+
+
+def file_to_file(method: str, source: str, reference: str, output: str) -> Work:
+    """From a photo's file to a PNG, by the fast student with random weights or by a method of color-matcher."""
+    if method != "student-fast":
+        return lambda: match_files(method, source, reference, output)
+    transfer = ColorTransfer(ColorTransferNetwork(network_config("student-fast")))
+
+    def work() -> None:
+        result = transfer.transfer(read_photo(source), read_photo(reference))
+        Image.fromarray(result).save(output, compress_level=1)
 
     return work
 

@@ -12,7 +12,7 @@ def match(method: str, source: NDArray[np.uint8], reference: NDArray[np.uint8]) 
     from color_matcher import ColorMatcher
 
     result: Any = ColorMatcher().transfer(src=source, ref=reference, method=method)
-    return np.clip(np.rint(result), 0, 255).astype(np.uint8)
+    return np.clip(np.rint(result, out=result), 0, 255, out=result).astype(np.uint8)
 
 
 def match_files(method: str, source: str, reference: str, output: str) -> None:

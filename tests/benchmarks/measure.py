@@ -5,7 +5,7 @@ import multiprocessing
 import statistics
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -111,6 +111,13 @@ def measure_command(words: list[str], folder: Path) -> Measurement:
     if process.returncode:
         raise RuntimeError(f"{' '.join(words)}: status {process.returncode}\n{said[-2000:]}")
     return Measurement(seconds, 1.0, peak, peak, said)
+
+
+def together(runs: Sequence[Measurement]) -> Measurement:
+    """Several runs of one piece of work as one measurement."""
+    seconds = [run.seconds for run in runs]
+    peak = max(run.process_mib for run in runs)
+    return Measurement(statistics.median(seconds), max(seconds) / min(seconds), peak, peak, runs[-1].result)
 
 
 def _family(pid: int) -> list[int]:

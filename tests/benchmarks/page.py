@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from deepct.networks import WORKING_SIZE
+
 Row = dict[str, Any]
 Results = dict[str, list[Row]]
 
@@ -74,8 +76,20 @@ def ratios(results: Results) -> str:
             _ratio(results, "prediction", "recolour 512 px", "seconds", "student-fast"),
         ),
     ]
-    rows = [f"| {what} | {wanted} x | {ratio:.1f} x |" for what, wanted, ratio in lines]
-    return "\n".join(["| literal over deepct | at least | measured |", "| --- | --- | --- |", *rows])
+    rows = [f"| {what}, literal over deepct | {wanted} x | {ratio:.1f} x |" for what, wanted, ratio in lines]
+    rows.append(f"| bytes of a sample | under 1 MB | {fast_loader['sample_bytes'] / 1e6:.2f} MB |")
+    for what in ("file to file, 24 MP", "whole command, 24 MP"):
+        mine, mkl = (find(results, "files", what, method) for method in ("student-fast", "mkl"))
+        figures = [f"{row['seconds']:.1f} s, {row['process_mib'] / 1024:.2f} GiB" for row in (mine, mkl)]
+        rows.append(f"| {what} | color-matcher's MKL ({figures[1]}), 2 GB | {figures[0]} |")
+    hundred = find(results, "files", "whole command, 100 MP", "student-fast")
+    rows.append(
+        f"| whole command, 100 MP | 4 GB | {hundred['seconds']:.1f} s, {hundred['process_mib'] / 1024:.2f} GiB |"
+    )
+    if "quality" in results:
+        default = next(row for row in results["quality"] if row["method"] == f"{WORKING_SIZE} px")
+        rows.append(f"| 2 MP, any-size path to whole photo | delta E under 1.5 | {default['delta_e']:.2f} |")
+    return "\n".join(["| what | asked for | measured |", "| --- | --- | --- |", *rows])
 
 
 def _ratio(results: Results, section: str, what: str, figure: str, method: str = "deepct") -> float:
@@ -126,6 +140,10 @@ def table(rows: list[Row]) -> str:
 
 def _seconds(seconds: float) -> str:
     return f"{seconds:.2f} s" if seconds >= 1 else f"{1000 * seconds:.1f} ms"
+
+
+def _noise(spread: float) -> str:
+    return "" if spread == 1.0 else f"{spread:.2f}"
 
 
 def _more(row: Row) -> str:

@@ -12,7 +12,7 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 from torch import Tensor
 from torch.nn import functional as F
 
-from deepct.data.image import list_photos, read_photo, to_planes
+from deepct.data.image import list_photos, photo_size, read_photo, to_planes
 from deepct.networks import load_network
 
 WORKING_SIZES = (384, 512, 640, 768, 1024)
@@ -22,13 +22,13 @@ MEGAPIXELS = 2.0
 def compare_sizes(checkpoint: Path, folder: Path, most: int = 12) -> Iterator[dict[str, Any]]:
     """A row for each working size: delta E 2000 to the whole photo's result, and halos.
 
-    The photos of at least 1.8 megapixels, at 2, each with the next one as its reference. A halo is a pixel beyond the
+    The photos of at least 1.8 megapixels, at 2, each with the one before as its reference. A halo is a pixel beyond the
     range that the whole photo's result has within three pixels of the working copy around it, by more than 6 codes.
     """
     network = load_network(checkpoint)
     photos = _two_megapixels(list_photos(folder), most)
-    if not photos:
-        raise SystemExit(f"{folder}: no photo of {MEGAPIXELS} megapixels or more; give larger ones with --photos")
+    if len(photos) < 2:
+        raise SystemExit(f"{folder}: two photos of {MEGAPIXELS} megapixels or more are needed; give others as --photos")
     figures: dict[int, list[tuple[float, ...]]] = {size: [] for size in WORKING_SIZES}
     for index, photo in enumerate(photos):
         source, reference = (to_planes(p).unsqueeze(0) for p in (photo, photos[index - 1]))
@@ -58,11 +58,11 @@ def compare_sizes(checkpoint: Path, folder: Path, most: int = 12) -> Iterator[di
 def _two_megapixels(paths: Sequence[Path], most: int) -> list[NDArray[np.uint8]]:
     photos = []
     for path in paths:
-        pixels = read_photo(path)
-        scale = (MEGAPIXELS * 1e6 / (pixels.shape[0] * pixels.shape[1])) ** 0.5
+        height, width = photo_size(path)
+        scale = (MEGAPIXELS * 1e6 / (height * width)) ** 0.5
         if scale < 1.05 and len(photos) < most:
-            size = round(pixels.shape[1] * scale), round(pixels.shape[0] * scale)
-            photos.append(np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS)))
+            size = round(width * scale), round(height * scale)
+            photos.append(np.asarray(Image.fromarray(read_photo(path)).resize(size, Image.Resampling.LANCZOS)))
     return photos
 
 

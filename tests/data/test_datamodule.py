@@ -11,6 +11,7 @@ from PIL import Image
 
 from deepct.data.augment import TransferBatch
 from deepct.data.datamodule import PairDataModule
+from deepct.data.prepare import prepare
 from deepct.errors import DataError
 
 
@@ -167,3 +168,15 @@ def test_a_bad_photo_is_left_out_before_the_split(fivek_root: Path, tmp_path: Pa
 
 def test_a_batch_of_which_nothing_could_be_read_stays_none(fivek_root: Path) -> None:
     assert small("fivek", fivek_root).on_after_batch_transfer(None, 0) is None
+
+
+def test_a_copy_prepared_too_small_is_pointed_out(
+    fivek_root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    prepare(str(fivek_root), str(tmp_path / "copy"), size=60, workers=0)
+    data = PairDataModule("fivek", str(tmp_path / "copy"), size=48, resize=60, num_workers=0)
+    data.setup("fit")
+    assert "prepared at" not in caplog.text
+    data = PairDataModule("fivek", str(tmp_path / "copy"), size=48, resize=64, num_workers=0)
+    data.setup("fit")
+    assert "prepared at 60 px, and enlarged to 64 px" in caplog.text

@@ -393,3 +393,10 @@ def test_reading_leaves_no_file_open(tmp_path: Path) -> None:
         warnings.simplefilter("error", ResourceWarning)
         read_photo(tmp_path / "photo.tif")
         photo_size(tmp_path / "photo.tif")
+
+
+def test_large_panoramas_are_no_decompression_bombs(tmp_path: Path) -> None:
+    """200 megapixels, of which Pillow alone would refuse to read the header."""
+    path = tmp_path / "panorama.png"
+    Image.new("1", (20000, 10000)).save(path)
+    assert photo_size(path) == (10000, 20000)

@@ -81,13 +81,13 @@ def assert_same(network: ColorTransferNetwork, tolerance: float, source: Tensor,
     assert_close(names, *results, tolerance)
 
 
-@pytest.mark.parametrize("padding", [0, 32])
+@pytest.mark.parametrize(("padding", "residual"), [(0, False), (32, False), (32, True)])
 @pytest.mark.parametrize("kind", ["global", "few", "many", "none shared"])
-def test_outputs_and_gradients_are_the_literal_networks(kind: str, padding: int) -> None:
+def test_outputs_and_gradients_are_the_literal_networks(kind: str, padding: int, residual: bool) -> None:
     size, reference_size = (97, 70), (45, 50)
     labels = label_maps(kind, size, reference_size)
     photos = random_lab(2, 3, *size, seed=2), random_lab(2, 3, *reference_size, seed=3)
-    assert_same(build(padding=padding), 1e-4, *photos, *labels)
+    assert_same(build(padding=padding, residual=residual), 1e-4, *photos, *labels)
 
 
 @pytest.mark.parametrize(("encoder", "padding"), [("unet", 0), ("unet", 32), ("mobilenet_v3_small", 0)])

@@ -279,11 +279,13 @@ def test_a_stride_below_one_is_refused() -> None:
 
 
 def test_the_fast_student_keeps_to_its_budget() -> None:
-    """At most 4 GFLOP for a transfer of 256 px, with the decoder's pictures, and 2 M parameters."""
+    """A transfer of 256 px, global with the decoder's pictures or by eight labels without them."""
     described = yaml.safe_load(find_config("configs/student-fast.yaml").read_text())["model"]["init_args"]["network"]
     network = ColorTransferNetwork(NetworkConfig(**described)).eval()
     photo = torch.rand(1, 3, 256, 256) * 2 - 1
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        network(photo, photo)
-    assert counter.get_total_flops() <= 4e9
+    labels = (torch.arange(256) // 32).to(torch.uint8).expand(1, 256, 256)
+    for given, scales in (((), True), ((labels, labels), False)):
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            network(photo, photo, *given, scales=scales)
+        assert 3e9 < counter.get_total_flops() <= 4e9
     assert sum(parameter.numel() for parameter in network.parameters()) <= 2e6
