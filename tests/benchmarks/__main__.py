@@ -179,11 +179,11 @@ def main() -> None:
     sections: dict[str, Callable[..., Iterator[Row]]] = {
         "networks": networks,
         "losses": losses,
-        "steps": steps,
         "loader": loader,
+        "files": files,
+        "steps": steps,
         "prediction": prediction,
         "labels": labels,
-        "files": files,
         "execution": execution,
         "gpu": gpu,
     }
