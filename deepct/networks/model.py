@@ -17,7 +17,7 @@ from deepct.networks.encoder import AB_BINS, HistogramEncoder
 from deepct.networks.transfer import ColorTransferUNet
 from deepct.output import TransferOutput, pick_nearest, resize_to
 
-WORKING_SIZE = 640
+WORKING_SIZE = 768
 """The longest side of the copy on which colours are decided by default, px."""
 
 _MIN_WORKING_SIZE = 32  # px: CTN's coarsest features are at a 32nd of what it sees

@@ -22,6 +22,7 @@ from benchmarks import cases
 from benchmarks.measure import Measurement, measure, measure_command, together
 from benchmarks.page import write_page
 from benchmarks.quality import compare_sizes
+from deepct.networks import WORKING_SIZE
 
 RESULTS = Path(__file__).parent / "results"
 DOCS = Path(__file__).parents[2] / "docs"
@@ -104,7 +105,7 @@ def loader(folder: Path) -> Iterator[Row]:
     start = time.perf_counter()
     prepare(str(original), str(folder / "prepared"))
     seconds = time.perf_counter() - start
-    yield row("preparing 2 scenes", "deepct prepare", Measurement(seconds, 1.0, 0.0, 0.0, None))
+    yield row("preparing 2 scenes", "deepct prepare", Measurement(seconds, 1.0, 0.0, None))
     for method, literal, root, count in (
         ("literal", True, original, 6),
         ("deepct, full-size files", False, original, 40),
@@ -169,6 +170,7 @@ def hardware() -> Row:
         "system": platform.system(),
         "python": platform.python_version(),
         "torch": torch.__version__,
+        "working_size": WORKING_SIZE,
         "date": datetime.now(UTC).date().isoformat(),
     }
 

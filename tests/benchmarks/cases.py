@@ -32,7 +32,7 @@ from deepct.histogram import soft_ab_histogram
 from deepct.losses import LossWeights
 from deepct.modules import Student, Teacher
 from deepct.modules.base import count
-from deepct.networks import ColorTransferNetwork, NetworkConfig
+from deepct.networks import WORKING_SIZE, ColorTransferNetwork, NetworkConfig
 from deepct.output import TransferOutput
 
 Work = Callable[[], Any]
@@ -197,7 +197,7 @@ def recolor_on_gpu(long_side: int) -> Work:
 
     def work() -> float:
         with torch.autocast("cuda", torch.bfloat16):
-            network.recolor(source.to("cuda"), reference.to("cuda"), working_size=640).cpu()
+            network.recolor(source.to("cuda"), reference.to("cuda"), working_size=WORKING_SIZE).cpu()
         return torch.cuda.max_memory_allocated() / 2**20
 
     return work
@@ -227,7 +227,7 @@ def recolor(method: str, long_side: int, labels: int = 0) -> Work:
     planes = to_planes(source).unsqueeze(0), to_planes(reference).unsqueeze(0)
     maps = [pair(256, labels).source_labels[:1] for _ in planes] if labels else []
     if method != "literal":
-        working_size = 640 if method == "student-fast" else None
+        working_size = WORKING_SIZE if method == "student-fast" else None
         return lambda: tuple(network.recolor(*planes, *maps, working_size=working_size).shape)
 
     def work() -> tuple[int, ...]:

@@ -18,15 +18,14 @@ class Measurement(NamedTuple):
     Attributes:
         seconds: the median over the repeats.
         spread: the largest time over the smallest, the machine's noise.
-        peak_mib: the most memory that the work held beyond what was there before it, MiB.
-        process_mib: the most that its process held in all, MiB: interpreter, libraries, inputs and work.
+        peak_mib: the most memory that the work held beyond what was there before it, MiB; of a whole command, all that
+            its processes held.
         result: what the last run returned, a plain value.
     """
 
     seconds: float
     spread: float
     peak_mib: float
-    process_mib: float
     result: Any
 
 
@@ -81,7 +80,7 @@ def _run(work: Callable[[], Any], repeats: int, warm: bool) -> Measurement:
         start = time.perf_counter()
         result = work()
         seconds.append(time.perf_counter() - start)
-    return Measurement(statistics.median(seconds), max(seconds) / min(seconds), peak - before, peak, result)
+    return Measurement(statistics.median(seconds), max(seconds) / min(seconds), peak - before, result)
 
 
 def _memory(field: str) -> float:
@@ -110,14 +109,14 @@ def measure_command(words: list[str], folder: Path) -> Measurement:
         said = output.read()
     if process.returncode:
         raise RuntimeError(f"{' '.join(words)}: status {process.returncode}\n{said[-2000:]}")
-    return Measurement(seconds, 1.0, peak, peak, said)
+    return Measurement(seconds, 1.0, peak, said)
 
 
 def together(runs: Sequence[Measurement]) -> Measurement:
     """Several runs of one piece of work as one measurement."""
     seconds = [run.seconds for run in runs]
-    peak = max(run.process_mib for run in runs)
-    return Measurement(statistics.median(seconds), max(seconds) / min(seconds), peak, peak, runs[-1].result)
+    peak = max(run.peak_mib for run in runs)
+    return Measurement(statistics.median(seconds), max(seconds) / min(seconds), peak, runs[-1].result)
 
 
 def _family(pid: int) -> list[int]:

@@ -32,7 +32,8 @@ def write_page(hardware: Row, results: Results, docs: Path) -> None:
         f"`make bench` on {hardware['processor']}, {hardware['cores']} cores, {hardware['memory_gib']} GiB, "
         f"{hardware['device'] or 'no GPU'}; torch {hardware['torch']}, {hardware['date']}. Each piece of work ran in a "
         "process of its own; times are medians, *noise* is the slowest of the repeats over the fastest, peak memory is "
-        "what the work holds beyond its inputs. *Literal* is the method as it is written, in `tests/literal.py`.",
+        f"what the work holds beyond its inputs. The fast student's working size was {hardware['working_size']} px. "
+        "*Literal* is the method as it is written, in `tests/literal.py`.",
         "## What must show",
         ratios(results),
         "## Time and memory over the photo's size",
@@ -56,7 +57,7 @@ def find(results: Results, section: str, what: str, method: str) -> Row:
 def ratios(results: Results) -> str:
     """The promised ratios, literal over deepct."""
     teacher = next(row for row in results["networks"] if row["method"] == "teacher")
-    literal_loader, *_, fast_loader = results["loader"]
+    literal_loader, *_, fast_loader = (row for row in results["loader"] if "per_second" in row)
     loss, step, alone = "histogram loss, 256 px", "distillation step, 256 px", "student alone, 256 px"
     lines = [
         ("loader, samples a second and core", 50, fast_loader["per_second"] / literal_loader["per_second"]),
@@ -80,12 +81,10 @@ def ratios(results: Results) -> str:
     rows.append(f"| bytes of a sample | under 1 MB | {fast_loader['sample_bytes'] / 1e6:.2f} MB |")
     for what in ("file to file, 24 MP", "whole command, 24 MP"):
         mine, mkl = (find(results, "files", what, method) for method in ("student-fast", "mkl"))
-        figures = [f"{row['seconds']:.1f} s, {row['process_mib'] / 1024:.2f} GiB" for row in (mine, mkl)]
+        figures = [f"{row['seconds']:.1f} s, {row['peak_mib'] / 1024:.2f} GiB" for row in (mine, mkl)]
         rows.append(f"| {what} | color-matcher's MKL ({figures[1]}), 2 GB | {figures[0]} |")
     hundred = find(results, "files", "whole command, 100 MP", "student-fast")
-    rows.append(
-        f"| whole command, 100 MP | 4 GB | {hundred['seconds']:.1f} s, {hundred['process_mib'] / 1024:.2f} GiB |"
-    )
+    rows.append(f"| whole command, 100 MP | 4 GB | {hundred['seconds']:.1f} s, {hundred['peak_mib'] / 1024:.2f} GiB |")
     if "quality" in results:
         default = next(row for row in results["quality"] if row["method"] == f"{WORKING_SIZE} px")
         rows.append(f"| 2 MP, any-size path to whole photo | delta E under 1.5 | {default['delta_e']:.2f} |")
@@ -129,13 +128,13 @@ def table(rows: list[Row]) -> str:
             for row in rows
         ]
         return "\n".join([head, "| --- | --- | --- | --- | --- | --- | --- |", *body])
-    head = "| work | by | time | noise | peak memory | process | |"
+    head = "| work | by | time | noise | peak memory | |"
     body = [
         f"| {row['what']} | {_NAMES.get(row['method'], row['method'])} | {_seconds(row['seconds'])} | "
-        f"{row['spread']:.2f} | {row['peak_mib']:.0f} MiB | {row['process_mib']:.0f} MiB | {_more(row)} |"
+        f"{row['spread']:.2f} | {row['peak_mib']:.0f} MiB | {_more(row)} |"
         for row in rows
     ]
-    return "\n".join([head, "| --- | --- | --- | --- | --- | --- | --- |", *body])
+    return "\n".join([head, "| --- | --- | --- | --- | --- | --- |", *body])
 
 
 def _seconds(seconds: float) -> str:
