@@ -1,5 +1,6 @@
 """The command line: ``deepct fit | validate | test | predict | prepare``."""
 
+import gc
 import sys
 import warnings
 from collections.abc import Sequence
@@ -92,11 +93,13 @@ def _run_prepare(words: list[str]) -> int:
 def _run_lightning(words: list[str]) -> int:
     for noise in _NOISE:
         warnings.filterwarnings("ignore", message=noise)
-    # Imported here: --help need not wait for torch.
+    # Imported here: --help need not wait for torch. Nothing of it is garbage, and collecting takes a second.
+    gc.disable()
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
     from deepct.runner import DeepctCLI
 
+    gc.enable()
     try:
         cli = DeepctCLI(words)
     except MisconfigurationException as error:

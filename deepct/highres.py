@@ -22,7 +22,7 @@ RADIUS = 2
 EPSILON = 3e-4
 """Variance, in normalised Lab, below which a window counts as flat."""
 
-_BAND = 1 << 18  # pixels in flight at once, some 200 bytes each
+_BAND = 1 << 17  # pixels in flight at once, some 200 bytes each
 
 
 def fit_color_models(source: Tensor, result: Tensor, radius: int = RADIUS, epsilon: float = EPSILON) -> Tensor:
@@ -120,8 +120,9 @@ def _apply_to_band(models: Tensor, band: Tensor, top: int, height: int) -> Tenso
     scale = models.shape[-2] / height
     first, last = max(0, int(top * scale) - 1), int((top + band.shape[-2]) * scale) + 1
     nearby = models[..., first : last + 1, :]
-    wide = torch.lerp(nearby[..., left], nearby[..., right], across)
-    return _apply(torch.lerp(wide[..., above - first, :], wide[..., below - first, :], down.unsqueeze(1)), band)
+    wide = torch.lerp(nearby.index_select(-1, left), nearby.index_select(-1, right), across)
+    upper, lower = wide.index_select(-2, above - first), wide.index_select(-2, below - first)
+    return _apply(torch.lerp(upper, lower, down.unsqueeze(1)), band)
 
 
 def _apply(models: Tensor, source: Tensor) -> Tensor:

@@ -138,7 +138,7 @@ def labels(folder: Path) -> Iterator[Row]:
 
 
 def files(folder: Path) -> Iterator[Row]:
-    """From a JPEG to a PNG: in a process that runs already, as for each photo of a folder, and as whole commands."""
+    """From a JPEG to a PNG: in a process that runs already, as for each photo of a folder, and with its start."""
     checkpoint = cases.write_checkpoint("student-fast", folder / "student.ckpt")
     reference = cases.write_photo("rocket", 1024, folder / "reference.jpg")
     for megapixels, long_side in ((24, 6000), (100, 12248)):
@@ -151,10 +151,16 @@ def files(folder: Path) -> Iterator[Row]:
         predict += ["--ckpt_path", checkpoint, "--data.source", source, "--data.reference", reference]
         predict += ["--output", folder / f"out-{megapixels}"]
         paths = [str(path) for path in (source, reference, result)]
+        script = [
+            sys.executable,
+            "-c",
+            f"from benchmarks.scripted import recolor; recolor({str(checkpoint)!r}, *{paths!r})",
+        ]
         match = [sys.executable, "-c", f"from benchmarks.matched import match_files; match_files('mkl', *{paths!r})"]
-        rounds = [[measure_command([*map(str, words)], folder) for words in (predict, match)] for _ in range(3)]
-        for method, runs in zip(("student-fast", "mkl"), zip(*rounds, strict=True), strict=True):
-            yield row(f"whole command, {megapixels} MP", method, together(runs), pixels=megapixels * 1e6)
+        rounds = [[measure_command([*map(str, words)], folder) for words in (predict, script, match)] for _ in range(3)]
+        kinds = (("deepct predict", "student-fast"), ("Python script", "student-fast"), ("Python script", "mkl"))
+        for (what, method), runs in zip(kinds, zip(*rounds, strict=True), strict=True):
+            yield row(f"{what}, {megapixels} MP", method, together(runs), pixels=megapixels * 1e6)
 
 
 def hardware() -> Row:
