@@ -13,6 +13,7 @@ from deepct.data.image import to_pixels, to_planes, upright_srgb
 from deepct.data.masks import NUM_CLASSES, same_aspect, valid_labels
 from deepct.histogram import UNLABELLED
 from deepct.networks import WORKING_SIZE, ColorTransferNetwork, load_network
+from deepct.semantics import DEFAULT, Semantics
 
 Photo = TypeVar("Photo", Image.Image, NDArray[np.uint8])
 
@@ -28,6 +29,7 @@ class ColorTransfer:
         device: where it runs.
         working_size: the longest side at which colours are decided, px; larger photos take them over pixel by pixel.
             None: the network sees every photo at full size.
+        semantics: how label maps steer the transfer.
     """
 
     def __init__(
@@ -35,21 +37,27 @@ class ColorTransfer:
         network: ColorTransferNetwork,
         device: str | torch.device = "cpu",
         working_size: int | None = WORKING_SIZE,
+        semantics: Semantics = DEFAULT,
     ) -> None:
         self.device = torch.device(device)
         self.working_size = working_size
+        self.semantics = semantics
         self.network = network.to(self.device).eval()
 
     @classmethod
     def load(
-        cls, path: str | Path, device: str | torch.device = "cpu", working_size: int | None = WORKING_SIZE
+        cls,
+        path: str | Path,
+        device: str | torch.device = "cpu",
+        working_size: int | None = WORKING_SIZE,
+        semantics: Semantics = DEFAULT,
     ) -> "ColorTransfer":
         """Load a checkpoint that ``deepct fit`` wrote, teacher or student.
 
         Raises:
             CheckpointError: the file is missing, or not a checkpoint of deepct. No code in it is ever run.
         """
-        return cls(load_network(path), device, working_size)
+        return cls(load_network(path), device, working_size, semantics)
 
     def transfer(
         self,
@@ -78,7 +86,7 @@ class ColorTransfer:
             self._labels(source_labels, photos[0], "source_labels"),
             self._labels(reference_labels, photos[1], "reference_labels"),
         )
-        result = self.network.recolor(*photos, *labels, self.working_size)
+        result = self.network.recolor(*photos, *labels, self.working_size, self.semantics)
         pixels = to_pixels(result[0])
         return Image.fromarray(pixels) if isinstance(source, Image.Image) else pixels
 

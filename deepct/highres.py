@@ -38,15 +38,36 @@ def fit_color_models(source: Tensor, result: Tensor, radius: int = RADIUS, epsil
         (B, 3, 4, h, w) float32: rows are L, a, b of the result; columns are the weights of the source's L, a, b, then
         the offset. Differentiable.
     """
-    with torch.autocast(source.device.type, enabled=False):
-        x, change = source.float(), result.float() - source.float()
-        mean_x, mean_change = _window_mean(x, radius), _window_mean(change, radius)
+    models = _fit(source, result.float() - source.float(), radius, epsilon)
+    return models + torch.eye(3, 4, device=models.device)[:, :, None, None]
+
+
+def guided_filter(guide: Tensor, planes: Tensor, radius: int, epsilon: float = EPSILON) -> Tensor:
+    """Smooth planes but at the edges of a photo (He, Sun and Tang 2013).
+
+    Args:
+        guide: (B, 3, H, W) normalised Lab.
+        planes: (B, K, H, W), anything that belongs to its pixels.
+        radius: half the window's side, px.
+        epsilon: variance of the guide below which a window counts as flat.
+
+    Returns:
+        (B, K, H, W) float32. The sum over planes stays what it was.
+    """
+    with torch.autocast(guide.device.type, enabled=False):
+        return _apply(_fit(guide, planes, radius, epsilon), guide.float())
+
+
+def _fit(guide: Tensor, planes: Tensor, radius: int, epsilon: float) -> Tensor:
+    """(B, K, 4, H, W): the affine map from guide (B, 3, H, W) to planes (B, K, H, W) around each pixel."""
+    with torch.autocast(guide.device.type, enabled=False):
+        x, y = guide.float(), planes.float()
+        mean_x, mean_y = _window_mean(x, radius), _window_mean(y, radius)
         covariance = _window_mean(x[:, :, None] * x[:, None], radius) - mean_x[:, :, None] * mean_x[:, None]
-        cross = _window_mean(change[:, :, None] * x[:, None], radius) - mean_change[:, :, None] * mean_x[:, None]
+        cross = _window_mean(y[:, :, None] * x[:, None], radius) - mean_y[:, :, None] * mean_x[:, None]
         weights = _solve(covariance, cross, epsilon)
-        offset = mean_change - (weights * mean_x[:, None]).sum(2)
-        models = _window_mean(torch.cat((weights, offset.unsqueeze(2)), dim=2), radius)
-        return models + torch.eye(3, 4, device=models.device)[:, :, None, None]
+        offset = mean_y - (weights * mean_x[:, None]).sum(2)
+        return _window_mean(torch.cat((weights, offset.unsqueeze(2)), dim=2), radius)
 
 
 def _window_mean(planes: Tensor, radius: int) -> Tensor:
@@ -58,7 +79,7 @@ def _window_mean(planes: Tensor, radius: int) -> Tensor:
 
 
 def _solve(covariance: Tensor, cross: Tensor, epsilon: float) -> Tensor:
-    """(B, 3, 3, h, w) cross (covariance + epsilon I)^-1 at every pixel, by L D L^T, which is stable in float32."""
+    """(B, K, 3, h, w) cross (covariance + epsilon I)^-1 at every pixel, by L D L^T, which is stable in float32."""
     (c00, c01, c02), (_, c11, c12), (_, _, c22) = (row.unbind(1) for row in covariance.unbind(1))
     d0 = c00 + epsilon
     l10, l20 = c01 / d0, c02 / d0
@@ -126,7 +147,7 @@ def _apply_to_band(models: Tensor, band: Tensor, top: int, height: int) -> Tenso
 
 
 def _apply(models: Tensor, source: Tensor) -> Tensor:
-    """(B, 3, 4, H, W) models, one for each pixel, to (B, 3, H, W) normalised Lab."""
+    """(B, K, 4, H, W) models, one for each pixel, and (B, 3, H, W) to (B, K, H, W)."""
     weights, offset = models[:, :, :3], models[:, :, 3]
     x0, x1, x2 = source.unsqueeze(2).unbind(1)
     return offset.addcmul(weights[:, :, 0], x0).addcmul(weights[:, :, 1], x1).addcmul(weights[:, :, 2], x2)

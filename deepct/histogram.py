@@ -34,6 +34,21 @@ class LabelSlots(NamedTuple):
         return self.slots.gather(1, labels.reshape(batch, -1).long()).view(batch, height, width)
 
 
+class LabelMatches(NamedTuple):
+    """Which of the reference's colours each label of the source takes.
+
+    Attributes:
+        source: where the label's row stands in the histograms that the sources take.
+        reference: into which of the references' histograms the pixels of a label are counted.
+        mix: (source.total, reference.total) float32 shares: what each row takes of these histograms; None: one row is
+            one histogram.
+    """
+
+    source: LabelSlots
+    reference: LabelSlots
+    mix: Tensor | None = None
+
+
 def _bin_index(value: Tensor, bins: int) -> Tensor:
     """Bin of values in [-1, 1]; both ends belong to the outermost bins, as does anything beyond them."""
     return ((value + 1.0) * (0.5 * bins)).floor().long().clamp_(0, bins - 1)
@@ -89,9 +104,13 @@ def shared_labels(source_labels: Tensor, reference_labels: Tensor) -> LabelSlots
     """
     both = _present(source_labels) & _present(reference_labels)
     both[:, UNLABELLED] = False
-    flat = both.view(-1)
-    slots = torch.where(flat, flat.long().cumsum(0) - 1, -1).view_as(both)
-    return LabelSlots(slots, int(flat.sum()))
+    return number_labels(both)
+
+
+def number_labels(wanted: Tensor) -> LabelSlots:
+    """Number the wanted labels, (B, 256) bool, photo by photo and, within a photo, by rising label."""
+    flat = wanted.reshape(-1)
+    return LabelSlots(torch.where(flat, flat.long().cumsum(0) - 1, -1).view_as(wanted), int(flat.sum()))
 
 
 def _present(labels: Tensor) -> Tensor:
@@ -101,21 +120,21 @@ def _present(labels: Tensor) -> Tensor:
 
 
 def label_histograms(
-    normalized: Tensor, labels: Tensor, shared: LabelSlots, ab_bins: int = 64, l_bins: int = 8
+    normalized: Tensor, labels: Tensor, slots: LabelSlots, ab_bins: int = 64, l_bins: int = 8
 ) -> Tensor:
-    """Histogram stack of every shared label, counting only the pixels that carry it.
+    """Histogram stack of every label that has a slot, counting only the pixels that carry it.
 
     Args:
         normalized: (B, 3, H, W) normalised Lab.
         labels: (B, H, W) uint8 label map of the same photo.
-        shared: the rows, from :func:`shared_labels`.
+        slots: the labels' rows.
         ab_bins: bins along a and along b.
         l_bins: bins along L.
 
     Returns:
-        (shared.total, 1 + l_bins, ab_bins, ab_bins) float32; each divided by its own label's number of pixels.
+        (slots.total, 1 + l_bins, ab_bins, ab_bins) float32; each divided by its own label's number of pixels.
     """
-    return _count(normalized, shared.rows(labels), shared.total, ab_bins, l_bins)
+    return _count(normalized, slots.rows(labels), slots.total, ab_bins, l_bins)
 
 
 class PairHistograms(NamedTuple):
@@ -123,10 +142,10 @@ class PairHistograms(NamedTuple):
 
     Attributes:
         source: (B, 1 + l_bins, ab_bins, ab_bins), the sources' own.
-        reference: (R, 1 + l_bins, ab_bins, ab_bins), the references' own, R = B; for a semantic transfer those of the
-            shared labels stand before them.
-        rows: (B, H, W) int64: which of the R each pixel of the source takes: its label's, where both photos show the
-            label, or else the whole reference's. None: every pixel takes the latter.
+        reference: (R, 1 + l_bins, ab_bins, ab_bins), the references' own, R = B; for a semantic transfer those of
+            single labels stand before them.
+        rows: (B, H, W) int64: which of the R each pixel of the source takes: its label's, where that has one, or else
+            the whole reference's. None: every pixel takes the latter.
     """
 
     source: Tensor
@@ -146,6 +165,7 @@ def pair_histograms(
     reference_labels: Tensor | None = None,
     ab_bins: int = 64,
     l_bins: int = 8,
+    matches: LabelMatches | None = None,
 ) -> PairHistograms:
     """Count everything that HEN needs to know of a batch of pairs.
 
@@ -156,6 +176,7 @@ def pair_histograms(
         reference_labels: (B, H', W') uint8.
         ab_bins: bins along a and along b.
         l_bins: bins along L.
+        matches: which labels take which colours; by default each label that both photos show takes its own.
 
     Raises:
         ValueError: one label map came without the other.
@@ -165,12 +186,16 @@ def pair_histograms(
     own, theirs = histogram(source, ab_bins, l_bins), histogram(reference, ab_bins, l_bins)
     if source_labels is None or reference_labels is None:
         return PairHistograms(own, theirs)
-    shared = shared_labels(source_labels, reference_labels)
-    if not shared.total:
+    if matches is None:
+        shared = shared_labels(source_labels, reference_labels)
+        matches = LabelMatches(shared, shared)
+    if not matches.source.total:
         return PairHistograms(own, theirs)
-    rows = shared.rows(source_labels)
-    whole = shared.total + torch.arange(len(source), device=rows.device).view(-1, 1, 1)
-    by_label = label_histograms(reference, reference_labels, shared, ab_bins, l_bins)
+    rows = matches.source.rows(source_labels)
+    whole = matches.source.total + torch.arange(len(source), device=rows.device).view(-1, 1, 1)
+    by_label = label_histograms(reference, reference_labels, matches.reference, ab_bins, l_bins)
+    if matches.mix is not None:
+        by_label = torch.einsum("pr,rlab->plab", matches.mix, by_label)
     return PairHistograms(own, torch.cat((by_label, theirs)), torch.where(rows >= 0, rows, whole))
 
 

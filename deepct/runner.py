@@ -61,6 +61,10 @@ class DeepctCLI(LightningCLI):
             parser.add_argument("--output", type=str, required=True, help="Folder for the recoloured photos.")
             parser.add_lightning_class_args(PredictionWriter, "writer")
             parser.link_arguments("output", "writer.output")
+            parser.add_argument(
+                "--segment", type=str | None, default=None, help="Checkpoint of a segmentation model, to label photos."
+            )
+            parser.link_arguments("segment", "data.init_args.segment")
         return parser
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
@@ -109,5 +113,7 @@ class DeepctCLI(LightningCLI):
         if not self.trainer.is_global_zero:
             return
         print(f"{len(writer.written)} photos written to {writer.output}")
+        if writer.notes:
+            print(f"{len(writer.notes)} without labels:", *writer.notes, sep="\n  ")
         if writer.failures:
             print(f"{len(writer.failures)} failed:", *writer.failures, sep="\n  ")

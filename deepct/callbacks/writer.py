@@ -20,7 +20,7 @@ _SHEET_HEIGHT = 256
 
 
 class PredictionWriter(BasePredictionWriter):
-    """Write each picture as soon as it is made, as ``SOURCE__REFERENCE.png``, and remember what failed.
+    """Write each picture as soon as it is made, as ``SOURCE__REFERENCE.png``, and remember what is to be told.
 
     Args:
         output: the folder to write to; made where it does not exist.
@@ -39,6 +39,7 @@ class PredictionWriter(BasePredictionWriter):
         self.sheet = sheet
         self.written: list[Path] = []
         self.failures: list[str] = []
+        self.notes: list[str] = []
         self._names: dict[Job, str] = {}
         self._rows: list[tuple[Picture, ...]] = []
         self._row_names: list[str] = []
@@ -87,6 +88,8 @@ class PredictionWriter(BasePredictionWriter):
             self.failures.append(f"{path}: cannot be written ({error.strerror or error})")
             return
         self.written.append(path)
+        if prediction.note:
+            self.notes.append(prediction.note)
         if self.sheet:
             photos = (to_pixels(batch.source[0]), to_pixels(batch.reference[0]), picture)
             self._rows.append(tuple(thumbnail(photo, _SHEET_HEIGHT) for photo in photos))
@@ -98,7 +101,7 @@ class PredictionWriter(BasePredictionWriter):
         """Write the last contact sheet, and learn what became of the other processes' photos."""
         if self._rows:
             self._write_sheet(trainer.global_rank)
-        self.written, self.failures = gather(self.written), gather(self.failures)
+        self.written, self.failures, self.notes = gather(self.written), gather(self.failures), gather(self.notes)
 
     def _write_sheet(self, rank: int) -> None:
         self._sheets += 1

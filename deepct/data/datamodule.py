@@ -12,9 +12,11 @@ from deepct.data.augment import TransferBatch, prepare_batch
 from deepct.data.dataset import PairDataset, collate
 from deepct.data.pairs import Scene, check_scenes, fivek_scenes, make_pairs, photo_scenes, split_scenes
 from deepct.data.prepare import prepared_size
+from deepct.data.regions import build_regions, regions_folder
 from deepct.data.samples import build_samples
 from deepct.errors import DataError
 
+REGIONS = "regions"
 _log = logging.getLogger(__name__)
 
 
@@ -26,7 +28,8 @@ class PairDataModule(L.LightningDataModule):
             retouching), or ``samples`` (the embedded photos).
         root: the data set's folder; ``samples`` builds its own where none is given.
         masks: folder of label maps within root, or an absolute path; ``auto``: the folder ``masks`` where there is
-            one; null for none.
+            one; ``regions``: no label maps but regions of like colour, found once and kept in the user's cache; null
+            for none.
         batch_size: pairs a step, on each device.
         size: side of the crop, px.
         resize: length of the shorter side before cropping, px.
@@ -66,9 +69,16 @@ class PairDataModule(L.LightningDataModule):
         self.datasets: dict[str, PairDataset] = {}
 
     def prepare_data(self) -> None:
-        """Build the embedded photos, where they are asked for."""
+        """Build the embedded photos and find the photos' regions, where they are asked for.
+
+        Raises:
+            DataError: the folder is not what the layout needs, or the regions cannot be written.
+        """
         if self.layout == "samples":
             build_samples(self.root)
+        if self.masks == REGIONS:
+            root = self._root()
+            build_regions(self._scenes(root, None), regions_folder(root))
 
     def setup(self, stage: str) -> None:
         """Find the scenes, check them and split them.
@@ -93,19 +103,26 @@ class PairDataModule(L.LightningDataModule):
                 )
 
     def _find(self) -> list[Scene]:
-        if self.layout == "samples":
-            return fivek_scenes(build_samples(self.root), self.masks)
-        if self.root is None:
-            raise DataError(f"the layout {self.layout} needs --data.root, the folder of the photos")
-        prepared = prepared_size(self.root)
+        root = self._root()
+        prepared = prepared_size(root)
         if prepared is not None and prepared < self.resize:
             _log.warning(
                 "%s: prepared at %d px, and enlarged to %d px for training; lower --data.resize, or prepare it larger",
-                self.root,
+                root,
                 prepared,
                 self.resize,
             )
-        return (fivek_scenes if self.layout == "fivek" else photo_scenes)(Path(self.root), self.masks)
+        return self._scenes(root, regions_folder(root) if self.masks == REGIONS else self.masks)
+
+    def _root(self) -> Path:
+        if self.layout == "samples":
+            return build_samples(self.root)
+        if self.root is None:
+            raise DataError(f"the layout {self.layout} needs --data.root, the folder of the photos")
+        return Path(self.root)
+
+    def _scenes(self, root: Path, masks: str | Path | None) -> list[Scene]:
+        return (photo_scenes if self.layout == "photos" else fivek_scenes)(root, masks)
 
     def on_after_batch_transfer(self, batch: dict[str, Any] | None, dataloader_idx: int) -> TransferBatch | None:
         """Augment and convert on the device; see :func:`deepct.data.augment.prepare_batch`."""

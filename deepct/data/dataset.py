@@ -20,6 +20,10 @@ from deepct.data.retouch import random_retouch
 from deepct.errors import DataError, ImageError
 from deepct.histogram import UNLABELLED
 
+REGIONAL_SHARE = 0.5
+"""Share of the training and evaluation samples with labels whose made look differs between labels."""
+
+_REGION_BLUR = 1.5  # px, standard deviation of the passage between two looks
 _log = logging.getLogger(__name__)
 
 
@@ -102,7 +106,7 @@ class PairDataset(Dataset[Sample | None]):
         cropped = geometry(image=source, target=target, mask=labels)
         source, target = cropped["image"], cropped["target"]
         if pair.scene.looks[pair.look] is None:
-            target = random_retouch(rng).apply(target)
+            target = _retouch(target, cropped["mask"], rng)
             source = target if pair.kind == "identical" else source
         # Lee et al. 2020: H + U(0, 1), S * U(0, 1.2) but at least 0.3.
         shift = np.array((rng.uniform(0.0, 1.0), max(0.3, rng.uniform(0.0, 1.2))), dtype=np.float32)
@@ -139,6 +143,22 @@ class PairDataset(Dataset[Sample | None]):
                 additional_targets={"target": "image"},
             )
         return self._geometry
+
+
+def _retouch(photo: NDArray[np.uint8], labels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """A random look; where there are labels, at times two, each on some of the labels.
+
+    One look on the whole photo would never show the network why labels matter.
+    """
+    look = random_retouch(rng).apply(photo)
+    shown = np.unique(labels[labels != UNLABELLED])
+    if len(shown) < 2 or rng.random() >= REGIONAL_SHARE:
+        return look
+    import cv2
+
+    chosen = np.isin(labels, rng.permutation(shown)[: rng.integers(1, len(shown))]).astype(np.float32)
+    share = cv2.GaussianBlur(chosen, (0, 0), _REGION_BLUR)[..., None]
+    return np.rint(look + share * (random_retouch(rng).apply(photo).astype(np.float32) - look)).astype(np.uint8)
 
 
 def collate(samples: Sequence[Sample | None]) -> dict[str, Any] | None:

@@ -1,6 +1,6 @@
 """The LightningDataModule of prediction: every photo of a folder with its reference."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -13,6 +13,8 @@ from torch.utils.data import DataLoader, Dataset
 from deepct.data.image import list_photos, read_photo, to_planes
 from deepct.data.masks import check_aspect, find_mask, read_mask
 from deepct.errors import DataError, ImageError
+
+_LABELLED = 8  # photos whose label maps are remembered: one reference commonly serves a whole folder
 
 Pairing = Literal["auto", "stem", "all"]
 
@@ -34,6 +36,7 @@ class PhotoPair(NamedTuple):
         source_labels: (1, h, w) uint8 label map of the source in a size of its own, or None for a global transfer.
         reference_labels: (1, h', w') uint8, or None.
         error: why the job cannot be done; empty where it can.
+        note: what is to be said of it; commonly empty.
     """
 
     job: Job
@@ -42,6 +45,7 @@ class PhotoPair(NamedTuple):
     source_labels: Tensor | None = None
     reference_labels: Tensor | None = None
     error: str = ""
+    note: str = ""
 
 
 class Prediction(NamedTuple):
@@ -51,11 +55,13 @@ class Prediction(NamedTuple):
         job: the files.
         image: (3, H, W) uint8 sRGB of the source's size, or None.
         error: why there is no image.
+        note: what is to be said of it; commonly empty.
     """
 
     job: Job
     image: Tensor | None
     error: str
+    note: str = ""
 
 
 def pair_photos(sources: Sequence[Path], references: Sequence[Path], pairing: Pairing) -> list[Job]:
@@ -110,8 +116,6 @@ class PhotoPairs(Dataset[PhotoPair]):
         except ImageError as error:
             nothing = torch.empty(0, dtype=torch.uint8)
             return PhotoPair(job, nothing, nothing, error=str(error))
-        if source_labels is None or reference_labels is None:
-            source_labels = reference_labels = None
         return PhotoPair(job, source, reference, source_labels, reference_labels)
 
 
@@ -137,6 +141,8 @@ class FolderDataModule(L.LightningDataModule):
         reference: a photo, or a folder of photos.
         source_masks: folder of label maps of the sources, by stem; semantic transfer needs both.
         reference_masks: folder of label maps of the references, by stem.
+        segment: checkpoint of a segmentation model, see :meth:`deepct.segmentation.Segmenter.load`, that labels the
+            photos which have no label map.
         pairing: which references a source takes, see :func:`pair_photos`.
         num_workers: processes that read photos.
     """
@@ -147,6 +153,7 @@ class FolderDataModule(L.LightningDataModule):
         reference: str,
         source_masks: str | None = None,
         reference_masks: str | None = None,
+        segment: str | None = None,
         pairing: Pairing = "auto",
         num_workers: int = 1,
     ) -> None:
@@ -155,9 +162,11 @@ class FolderDataModule(L.LightningDataModule):
         self.reference = reference
         self.source_masks = source_masks
         self.reference_masks = reference_masks
+        self.segment = segment
         self.pairing = pairing
         self.num_workers = num_workers
         self.jobs: list[Job] = []
+        self._label: Callable[[Path, Tensor], Tensor] | None = None
 
     def setup(self, stage: str) -> None:
         """List the jobs.
@@ -165,9 +174,13 @@ class FolderDataModule(L.LightningDataModule):
         Raises:
             DataError: a folder is missing or empty, one mask folder came without the other or fits no photo, or the
                 pairing fails.
+            DeepctError: the segmentation model cannot be loaded.
         """
-        if (self.source_masks is None) != (self.reference_masks is None):
-            raise DataError("semantic transfer needs --data.source_masks and --data.reference_masks; give both or none")
+        if self.segment is None and (self.source_masks is None) != (self.reference_masks is None):
+            raise DataError(
+                "semantic transfer needs --data.source_masks and --data.reference_masks; give both or none, or a "
+                "segmentation model with --segment"
+            )
         for folder in (self.source_masks, self.reference_masks):
             if folder is not None and not Path(folder).is_dir():
                 raise DataError(f"{folder}: there is no such folder of label maps")
@@ -178,6 +191,28 @@ class FolderDataModule(L.LightningDataModule):
         ):
             if folder is not None and not any(find_mask(folder, photo.stem) for photo in photos):
                 raise DataError(f"{folder}: not one label map has the stem of a photo; name them like the photos")
+        if self.segment is not None:
+            self._label = _load_segmenter(self.segment)
+
+    def on_after_batch_transfer(self, pair: PhotoPair, dataloader_idx: int) -> PhotoPair:
+        """Label what has no label map, where a segmentation model was given, on the device."""
+        if pair.error:
+            return pair
+        labels = [pair.source_labels, pair.reference_labels]
+        photos = pair.source, pair.reference
+        if self._label is not None:
+            label = self._label
+            labels = [
+                label(path, photo) if known is None else known
+                for path, photo, known in zip(pair.job, photos, labels, strict=True)
+            ]
+        lacking = [path for path, known in zip(pair.job, labels, strict=True) if known is None]
+        if not lacking:
+            return pair._replace(source_labels=labels[0], reference_labels=labels[1])
+        note = ""
+        if self.source_masks is not None:
+            note = f"{' and '.join(map(str, lacking))}: no label map, so the whole photo was matched with the whole one"
+        return pair._replace(source_labels=None, reference_labels=None, note=note)
 
     def predict_dataloader(self) -> DataLoader[PhotoPair]:
         """One job at a time: photos have sizes of their own."""
@@ -187,6 +222,22 @@ class FolderDataModule(L.LightningDataModule):
         return DataLoader(
             pairs, batch_size=None, num_workers=self.num_workers, prefetch_factor=1 if self.num_workers else None
         )
+
+
+def _load_segmenter(checkpoint: str) -> Callable[[Path, Tensor], Tensor]:
+    from deepct.segmentation import Segmenter
+
+    segmenter = Segmenter.load(checkpoint)
+    seen: dict[Path, Tensor] = {}
+
+    def label(path: Path, photo: Tensor) -> Tensor:
+        if path not in seen:
+            if len(seen) == _LABELLED:
+                del seen[next(iter(seen))]
+            seen[path] = segmenter.to(photo.device).segment(photo)
+        return seen[path]
+
+    return label
 
 
 def _photos(path: str) -> list[Path]:

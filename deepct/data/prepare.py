@@ -1,18 +1,9 @@
 """A compact, training-size copy of a photo collection."""
 
 import json
-import os
-import signal
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import parent_process
 from pathlib import Path
-from threading import Thread
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +13,7 @@ from deepct.data.collection import find_collection
 from deepct.data.image import photo_size, read_centre
 from deepct.data.masks import check_aspect, read_mask, resize_labels
 from deepct.data.pairs import AUTO_MASKS, SOURCE, Scene, check_sizes
+from deepct.data.pool import cores, work_off, written_aside
 from deepct.data.raw import RAW_SUFFIXES, raw_size, read_raw_centre
 from deepct.errors import DataError, DeepctError
 
@@ -62,7 +54,7 @@ def prepare(root: str, output: str, size: int = 286, workers: int | None = None,
     print(f"{root}: {collection.kind}, {len(collection.scenes)} scenes")
     waiting = [scene for scene in collection.scenes if not all(path.is_file() for path in copy.files(scene).values())]
     problems = list(collection.problems)
-    results = _work_off(waiting, partial(prepare_scene, copy), _cores() if workers is None else workers)
+    results = work_off(waiting, partial(prepare_scene, copy), cores() if workers is None else workers)
     try:
         problems += filter(None, tqdm(results, total=len(waiting), unit="scene", disable=None))
     except KeyboardInterrupt:
@@ -118,7 +110,7 @@ class Copy:
                 raise DataError(f"{self.folder}: is not empty and no copy made by deepct; give --output a new folder")
             else:
                 self.folder.mkdir(parents=True, exist_ok=True)
-                with _written_aside(path) as aside:
+                with written_aside(path) as aside:
                     aside.write_text(json.dumps(settings) + "\n")
         except (OSError, ValueError) as error:
             raise DataError(f"{path}: cannot be read or written ({error}); give another --output") from error
@@ -158,7 +150,7 @@ def prepare_scene(copy: Copy, scene: Scene) -> str | None:
     try:
         for name, path in copy.files(scene).items():
             path.parent.mkdir(exist_ok=True)
-            with _written_aside(path) as aside:
+            with written_aside(path) as aside:
                 kind = "PNG" if name == AUTO_MASKS else "JPEG"
                 Image.fromarray(pictures[name]).save(aside, kind, quality=copy.quality, subsampling=0)
     except OSError as error:
@@ -179,63 +171,3 @@ def _shrink(height: int, width: int, side: int) -> tuple[int, int]:
     """The size whose shorter side is ``side``, unless it is shorter already."""
     shorter = min(height, width)
     return (height, width) if shorter <= side else (round(height * side / shorter), round(width * side / shorter))
-
-
-@contextmanager
-def _written_aside(path: Path) -> Iterator[Path]:
-    """Another name to write under: the file appears under its own when it is whole."""
-    aside = path.with_name(f".{path.name}.part")
-    yield aside
-    aside.replace(path)
-
-
-def _work_off(scenes: Sequence[Scene], work: Callable[[Scene], str | None], workers: int) -> Iterator[str | None]:
-    """What becomes of each scene, in the order in which they end.
-
-    A process can die: of a file that LibRaw cannot bear, or for want of memory. The scenes that were being read then
-    are tried once more, each alone, so that only the guilty one is lost.
-    """
-    if not workers:
-        yield from map(work, scenes)
-        return
-    waiting = deque(scenes)
-    while waiting:
-        running: dict[Future[str | None], Scene] = {}
-        try:
-            with ProcessPoolExecutor(workers, initializer=_start_worker) as pool:
-                while waiting or running:
-                    while waiting and len(running) < workers:
-                        future = pool.submit(work, waiting[0])
-                        running[future] = waiting.popleft()
-                    for future in wait(running, return_when=FIRST_COMPLETED).done:
-                        problem = future.result()
-                        del running[future]
-                        yield problem
-        except BrokenProcessPool:
-            for scene in running.values():
-                yield _work_alone(scene, work)
-
-
-def _work_alone(scene: Scene, work: Callable[[Scene], str | None]) -> str | None:
-    try:
-        with ProcessPoolExecutor(1, initializer=_start_worker) as pool:
-            return pool.submit(work, scene).result()
-    except BrokenProcessPool:
-        return f"{scene.source}: it, or another version, ends the process that reads it; it is broken, or too large"
-
-
-def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # at Ctrl-C they end what they have begun
-    Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A process that is killed cannot tell its workers to end."""
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

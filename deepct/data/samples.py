@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from deepct.data.regions import segment
 from deepct.data.retouch import EXPERTS
 
 SAMPLE_NAMES = ("astronaut", "chelsea", "coffee", "hubble_deep_field", "ihc", "motorcycle_left", "retina", "rocket")
@@ -29,28 +30,6 @@ def load_sample(name: str) -> NDArray[np.uint8]:
         rgb = image.convert("RGB")
     rgb.thumbnail((_LONG_SIDE, _LONG_SIDE), Image.Resampling.LANCZOS)
     return np.asarray(rgb)
-
-
-def segment(photo: NDArray[np.uint8], labels: int = 6) -> NDArray[np.uint8]:
-    """A label map computed from the photo: SLIC regions, grouped by the k-means of their mean Lab colours.
-
-    Args:
-        photo: (H, W, 3) uint8 sRGB.
-        labels: the most labels there may be.
-
-    Returns:
-        (H, W) uint8, 0 to labels - 1.
-    """
-    from scipy.cluster.vq import kmeans2
-    from skimage.color import rgb2lab
-    from skimage.segmentation import slic
-
-    regions = slic(photo, n_segments=150, compactness=10, start_label=0)
-    lab = rgb2lab(photo).reshape(-1, 3)
-    counts = np.bincount(regions.ravel())
-    means = np.stack([np.bincount(regions.ravel(), weights=plane) / counts for plane in lab.T], axis=1)
-    _, group = kmeans2(means, min(labels, len(means)), minit="++", rng=0)
-    return group.astype(np.uint8)[regions]
 
 
 def samples_root() -> Path:

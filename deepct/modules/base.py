@@ -15,6 +15,7 @@ from deepct.histogram import PairHistograms, pair_histograms
 from deepct.losses import LossTerms, LossWeights, Measured, color_transfer_loss
 from deepct.networks import ColorTransferNetwork, NetworkConfig, check_working_size
 from deepct.output import TransferOutput, as_target
+from deepct.semantics import Semantics
 
 
 class Execution(NamedTuple):
@@ -24,11 +25,13 @@ class Execution(NamedTuple):
         working_size: for prediction, see :meth:`deepct.networks.ColorTransferNetwork.recolor`.
         channels_last: keep the channels of a pixel together in memory.
         compile: let torch.compile fuse CTN's operations, which takes a minute or two before the first step.
+        semantics: for prediction, how label maps steer the transfer.
     """
 
     working_size: int | None
     channels_last: bool
     compile: bool
+    semantics: Semantics
 
     def apply(self, network: ColorTransferNetwork) -> ColorTransferNetwork:
         """The network, set to run so.
@@ -149,6 +152,7 @@ class TransferModule(L.LightningModule):
                 batch.source_labels,
                 batch.reference_labels,
                 self.execution.working_size,
+                self.execution.semantics,
             )
         except (RuntimeError, MemoryError) as error:
             if "memory" not in str(error) and not isinstance(error, MemoryError):
@@ -156,7 +160,7 @@ class TransferModule(L.LightningModule):
             size = "{} x {} px".format(*reversed(batch.source.shape[-2:]))
             reason = str(error).splitlines()[0]
             return Prediction(batch.job, None, f"{batch.job.source}: {size} cannot be recoloured here ({reason})")
-        return Prediction(batch.job, image[0].cpu(), "")
+        return Prediction(batch.job, image[0].cpu(), "", batch.note)
 
 
 def count(batch: TransferBatch, network: ColorTransferNetwork) -> PairHistograms:

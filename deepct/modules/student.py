@@ -13,6 +13,7 @@ from deepct.losses import LossWeights, Measured, color_transfer_loss
 from deepct.modules.base import Execution, TransferModule, count, hard_losses, named
 from deepct.networks import WORKING_SIZE, ColorTransferNetwork, NetworkConfig, load_network
 from deepct.output import TransferOutput
+from deepct.semantics import DEFAULT, Semantics
 
 REPORT_STUDENT = NetworkConfig(encoder_widths=(16, 32, 64, 128, 256), decoder_widths=(256, 128, 64, 64, 64))
 """The report's student."""
@@ -75,6 +76,7 @@ class Student(TransferModule):
         working_size: for prediction, the longest side of the copy on which colours are decided, px; null for full size.
         channels_last: keep the channels of a pixel together in memory.
         compile: let torch.compile fuse the networks' operations.
+        semantics: for prediction, how label maps steer the transfer.
     """
 
     def __init__(
@@ -92,10 +94,11 @@ class Student(TransferModule):
         working_size: int | None = WORKING_SIZE,
         channels_last: bool = False,
         compile: bool = False,
+        semantics: Semantics = DEFAULT,
     ) -> None:
         scales = any(value > 0 for value in (lambda_multiscale, *(phase["lambda_multiscale"] for phase in phases)))
         weights = LossWeights(lambda_histogram, lambda_multiscale, identical_weight)
-        execution = Execution(working_size, channels_last, compile)
+        execution = Execution(working_size, channels_last, compile, semantics)
         super().__init__(network or REPORT_STUDENT, lr, betas, weights, scales, execution)
         self.alpha = alpha
         self.hen_from_teacher = hen_from_teacher

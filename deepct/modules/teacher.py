@@ -8,6 +8,7 @@ from deepct.data.augment import TransferBatch
 from deepct.losses import LossWeights, Measured
 from deepct.modules.base import Execution, TransferModule, hard_losses
 from deepct.networks import WORKING_SIZE, NetworkConfig
+from deepct.semantics import DEFAULT, Semantics
 
 
 class Teacher(TransferModule):
@@ -23,6 +24,7 @@ class Teacher(TransferModule):
         working_size: for prediction, the longest side of the copy on which colours are decided, px; null for full size.
         channels_last: keep the channels of a pixel together in memory.
         compile: let torch.compile fuse the network's operations.
+        semantics: for prediction, how label maps steer the transfer.
     """
 
     def __init__(
@@ -36,9 +38,10 @@ class Teacher(TransferModule):
         working_size: int | None = WORKING_SIZE,
         channels_last: bool = False,
         compile: bool = False,
+        semantics: Semantics = DEFAULT,
     ) -> None:
         weights = LossWeights(lambda_histogram, lambda_multiscale, identical_weight)
-        execution = Execution(working_size, channels_last, compile)
+        execution = Execution(working_size, channels_last, compile, semantics)
         super().__init__(network or NetworkConfig(), lr, betas, weights, lambda_multiscale > 0, execution)
 
     def losses(self, batch: TransferBatch) -> dict[str, Tensor]:

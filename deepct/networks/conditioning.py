@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deepct.output import pick_nearest
+from deepct.output import pick_nearest, resize_to
 
 
 class Window(NamedTuple):
@@ -109,6 +109,29 @@ class RegionMap:
         return F.embedding(places, F.embedding_bag(taps, products, mode="sum")).permute(0, 3, 1, 2)
 
 
+class FeatheredMap:
+    """R_t with soft borders: a mixture of few codes at each pixel.
+
+    A convolution over it is one over the shares, which are fewer planes than a code has channels.
+
+    Args:
+        table: (R, C) codes.
+        shares: (B, R, H, W), the share of each code at each pixel.
+    """
+
+    def __init__(self, table: Tensor, shares: Tensor) -> None:
+        self.table = table
+        self.shares = shares
+
+    def convolve(self, weight: Tensor, size: tuple[int, int], window: Window | None = None) -> Tensor:
+        """As :meth:`RegionMap.convolve`; (B, O, h, w)."""
+        products = torch.einsum("rc,ocij->orij", self.table.float(), weight.float())
+        shares = resize_to(self.shares, size)
+        if window is None:
+            return F.conv2d(shares, products, padding=1)
+        return F.conv2d(window.grow(1).cut(shares), products)
+
+
 class Codes(NamedTuple):
     """The codes of a batch.
 
@@ -118,7 +141,7 @@ class Codes(NamedTuple):
     """
 
     constant: Tensor
-    regions: RegionMap | None = None
+    regions: RegionMap | FeatheredMap | None = None
 
 
 class ConditionedConv2d(nn.Module):

@@ -6,16 +6,18 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from deepct.color import normalized_to_rgb, rgb_to_normalized, rgb_to_uint8
 from deepct.errors import ConfigError
 from deepct.highres import apply_color_models, fit_color_models, recolor_photo, shrink_photo
 from deepct.histogram import PairHistograms, pair_histograms
 from deepct.networks.backbones import EncoderName, build_encoder
-from deepct.networks.conditioning import Codes, RegionMap
+from deepct.networks.conditioning import Codes, FeatheredMap, RegionMap
 from deepct.networks.encoder import AB_BINS, HistogramEncoder
 from deepct.networks.transfer import ColorTransferUNet
 from deepct.output import TransferOutput, pick_nearest, resize_to
+from deepct.semantics import AS_REPORTED, DEFAULT, Semantics, feather, match_labels
 
 WORKING_SIZE = 768
 """The longest side of the copy on which colours are decided by default, px."""
@@ -132,26 +134,37 @@ class ColorTransferNetwork(nn.Module):
 
     def transfer(self, source: Tensor, histograms: PairHistograms, scales: bool = True) -> TransferOutput:
         """:meth:`forward` with histograms that are counted already, where several networks see one pair."""
-        seen, output = self._decide(source, histograms, scales)
+        seen, output = self._decide(source, histograms, AS_REPORTED, scales)
         if seen is source:
             return output
         return TransferOutput(apply_color_models(fit_color_models(seen, output.image), source), output.scales)
 
-    def _decide(self, source: Tensor, histograms: PairHistograms, scales: bool) -> tuple[Tensor, TransferOutput]:
+    def _decide(
+        self, source: Tensor, histograms: PairHistograms, semantics: Semantics, scales: bool
+    ) -> tuple[Tensor, TransferOutput]:
         """The source as CTN sees it, at 1 / stride of its size, and what CTN makes of it."""
         height, width = (-(-side // self.config.stride) for side in source.shape[-2:])
         seen = resize_to(source, (height, width))
-        return seen, self.ctn(seen, self.encode(histograms, (height, width)), scales)
+        return seen, self.ctn(seen, self.encode(histograms, seen, semantics), scales)
 
-    def encode(self, histograms: PairHistograms, size: tuple[int, int]) -> Codes:
-        """The codes of a batch of pairs: e_s and e_t, or e_s and R_t for a picture that CTN sees at this size."""
+    def encode(self, histograms: PairHistograms, seen: Tensor, semantics: Semantics = AS_REPORTED) -> Codes:
+        """The codes of a batch of pairs: e_s and e_t, or e_s and R_t.
+
+        Args:
+            histograms: the pairs'.
+            seen: (B, 3, H, W) normalised Lab, the sources as CTN sees them.
+            semantics: how regions meet in R_t.
+        """
         count = len(histograms.source), len(histograms.reference)
         e_s, e_t = self.hen(torch.cat((histograms.source, histograms.reference))).split(count)
         if histograms.rows is None:
             return Codes(torch.cat((e_s, e_t), dim=1))
+        rows = pick_nearest(histograms.rows, (seen.shape[-2], seen.shape[-1]))
+        if semantics.feather:
+            shares = F.one_hot(rows, len(e_t)).permute(0, 3, 1, 2).float()
+            return Codes(e_s, FeatheredMap(e_t, self.ctn.pad(feather(shares, seen, semantics))))
         # Replicate padding knows no integers; float32 holds every row number exactly.
-        index = self.ctn.pad(pick_nearest(histograms.rows, size).unsqueeze(1).float()).squeeze(1).long()
-        return Codes(e_s, RegionMap(e_t, index))
+        return Codes(e_s, RegionMap(e_t, self.ctn.pad(rows.unsqueeze(1).float()).squeeze(1).long()))
 
     @torch.inference_mode()
     def recolor(
@@ -161,6 +174,7 @@ class ColorTransferNetwork(nn.Module):
         source_labels: Tensor | None = None,
         reference_labels: Tensor | None = None,
         working_size: int | None = None,
+        semantics: Semantics = DEFAULT,
     ) -> Tensor:
         """Recolour photos of any size.
 
@@ -171,7 +185,8 @@ class ColorTransferNetwork(nn.Module):
             reference_labels: (B, h', w') uint8.
             working_size: colours are decided on copies of the photos whose longest side is this, px, but whose shorter
                 side is no less than 32, and local colour models take the decision to every pixel. Smaller photos, and
-                all with None, are seen whole.
+                        all with None, are seen whole.
+            semantics: how label maps steer the transfer.
 
         Returns:
             (B, 3, H, W) uint8 sRGB.
@@ -183,8 +198,11 @@ class ColorTransferNetwork(nn.Module):
         check_working_size(working_size)
         working, labels = _working_copy(source, source_labels, working_size)
         reference, reference_labels = _working_copy(reference, reference_labels, working_size)
-        histograms = pair_histograms(working, reference, labels, reference_labels, *self.bins)
-        seen, output = self._decide(working, histograms, scales=False)
+        matches = None
+        if labels is not None and reference_labels is not None:
+            matches = match_labels(labels, reference_labels, semantics)
+        histograms = pair_histograms(working, reference, labels, reference_labels, *self.bins, matches)
+        seen, output = self._decide(working, histograms, semantics, scales=False)
         if seen.shape == source.shape:
             return rgb_to_uint8(normalized_to_rgb(output.image.float()))
         return recolor_photo(fit_color_models(seen, output.image), source)

@@ -31,7 +31,7 @@ from deepct.data.datamodule import PairDataModule
 from deepct.data.image import average_centre, photo_size, read_centre, read_photo
 from deepct.data.masks import read_mask, resize_labels
 from deepct.data.pairs import Scene, check_scenes, fivek_scenes, photo_scenes
-from deepct.data.prepare import _work_off
+from deepct.data.pool import work_off
 from deepct.data.raw import raw_size, read_raw_centre
 from deepct.errors import ImageError
 
@@ -376,7 +376,7 @@ def _die_of(name: str, scene: Scene) -> str | None:
 
 def test_a_file_that_kills_its_process_costs_its_scene_alone() -> None:
     scenes = [Scene(f"{index}", Path(f"{index}.dng"), {}, None) for index in range(12)]
-    results = {*_work_off(scenes, partial(_die_of, "4"), 2)}
+    results = {*work_off(scenes, partial(_die_of, "4"), 2)}
     done = {f"{index} done" for index in range(12) if index != 4}
     (problem,) = results - done
     assert problem is not None

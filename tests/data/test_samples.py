@@ -13,8 +13,9 @@ from deepct.data import samples
 from deepct.data.image import read_photo
 from deepct.data.masks import read_mask
 from deepct.data.pairs import check_scenes, fivek_scenes
+from deepct.data.regions import segment
 from deepct.data.retouch import EXPERTS, Retouch, random_retouch
-from deepct.data.samples import SAMPLE_NAMES, build_samples, demo_pairs, load_sample, segment
+from deepct.data.samples import SAMPLE_NAMES, build_samples, demo_pairs, load_sample
 
 LEAST_DELTA_E = 4.0
 """Mean over the photos by which any two of the five experts differ at least; 2 is what an eye notices side by side."""
