@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from deepct.data.folder import FolderDataModule, Job, PhotoPairs, pair_photos
+from deepct.data.folder import FolderDataModule, Job, PhotoPair, PhotoPairs, pair_photos
 from deepct.errors import DataError
 
 
@@ -128,14 +128,44 @@ def test_label_maps_are_found_by_stem_and_keep_their_size(masked: Path) -> None:
     assert pair.reference_labels.unique().tolist() == [8]
 
 
+def masked_module(root: Path, **changes: str | None) -> FolderDataModule:
+    folders = {name: str(root / name) for name in ("source_masks", "reference_masks")}
+    module = FolderDataModule(str(root / "sources"), str(root / "references"), num_workers=0, **{**folders, **changes})
+    module.setup("predict")
+    return module
+
+
+def only_pair(module: FolderDataModule) -> PhotoPair:
+    return module.on_after_batch_transfer(next(iter(module.predict_dataloader())), 0)
+
+
 @pytest.mark.parametrize("missing", ["source_masks/s.png", "reference_masks/r.png"])
-def test_without_one_of_the_two_label_maps_the_transfer_is_global(masked: Path, missing: str) -> None:
-    (masked / missing).unlink()
-    pair = masked_pairs(masked)[0]
+def test_without_one_of_the_two_label_maps_the_transfer_is_global_and_says_so(masked: Path, missing: str) -> None:
+    folder = masked / missing
+    folder.rename(folder.with_name("other.png"))
+    save_photo(masked / "sources" / "other.png", 12, 18)
+    save_photo(masked / "references" / "other.png", 20, 10)
+    module = masked_module(masked)
+    module.jobs = [job for job in module.jobs if (job.source.name, job.reference.name) == ("s.png", "r.png")]
+    pair = only_pair(module)
     assert pair.error == ""
     assert pair.source.shape == (1, 3, 12, 18)
     assert pair.source_labels is None
     assert pair.reference_labels is None
+    lacking = masked / ("sources/s.png" if missing.startswith("source") else "references/r.png")
+    assert pair.note == f"{lacking}: no label map, so the whole photo was matched with the whole one"
+
+
+def test_with_both_label_maps_there_is_nothing_to_say(masked: Path) -> None:
+    pair = only_pair(masked_module(masked))
+    assert pair.note == ""
+    assert pair.source_labels is not None
+    assert pair.reference_labels is not None
+
+
+def test_without_mask_folders_there_is_nothing_to_say(masked: Path) -> None:
+    pair = only_pair(masked_module(masked, source_masks=None, reference_masks=None))
+    assert (pair.note, pair.source_labels, pair.reference_labels) == ("", None, None)
 
 
 @pytest.mark.parametrize("mask", ["source_masks/s.png", "reference_masks/r.png"])
@@ -167,6 +197,7 @@ def test_folders_become_jobs_and_come_one_at_a_time(masked: Path) -> None:
     assert first.source.shape == (1, 3, 12, 18)
     assert first.source_labels is not None
     assert second.source_labels is None
+    assert second.reference_labels is not None
 
 
 def test_single_files_are_jobs_too(masked: Path) -> None:

@@ -13,7 +13,7 @@ from deepct.errors import CheckpointError, ConfigError
 from deepct.histogram import UNLABELLED, histogram, pair_histograms
 from deepct.modules.student import REPORT_STUDENT
 from deepct.networks import ColorTransferNetwork, NetworkConfig, load_network
-from deepct.networks.conditioning import Codes, ConditionedConv2d, RegionMap
+from deepct.networks.conditioning import Codes, ConditionedConv2d, FeatheredMap, RegionMap, Window
 from deepct.networks.encoder import HistogramEncoder
 from deepct.output import pick_nearest, resize_to
 
@@ -162,6 +162,24 @@ def plain_semantic_map(
                 placed[:, here] = network.hen(histogram(pixels))[0].unsqueeze(1)
         maps.append(placed)
     return torch.stack(maps)
+
+
+@pytest.mark.parametrize("window", [None, Window(3, 2, 20, 30, (40, 48))])
+def test_a_feathered_map_with_hard_borders_is_the_region_map(window: Window | None) -> None:
+    table, index = random_lab(5, 6), random_labels(2, 40, 48).long()
+    weight = random_lab(4, 6, 3, 3, seed=1)
+    hard = RegionMap(table, index).convolve(weight, (40, 48), window)
+    shares = F.one_hot(index, 5).permute(0, 3, 1, 2).float()
+    torch.testing.assert_close(FeatheredMap(table, shares).convolve(weight, (40, 48), window), hard)
+
+
+def test_a_feathered_map_is_a_mixture_of_codes() -> None:
+    table, shares = random_lab(3, 6), torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(2))
+    weight = random_lab(4, 6, 3, 3, seed=1)
+    dense = torch.einsum("brhw,rc->bchw", shares, table)
+    torch.testing.assert_close(
+        FeatheredMap(table, shares).convolve(weight, (16, 16)), F.conv2d(dense, weight, padding=1)
+    )
 
 
 def test_the_semantic_map_equals_a_plain_loop_over_labels() -> None:
