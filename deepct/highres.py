@@ -55,7 +55,7 @@ def guided_filter(guide: Tensor, planes: Tensor, radius: int, epsilon: float = E
         (B, K, H, W) float32. The sum over planes stays what it was.
     """
     with torch.autocast(guide.device.type, enabled=False):
-        return _apply(_fit(guide, planes, radius, epsilon), guide.float())
+        return apply_affine(_fit(guide, planes, radius, epsilon), guide.float())
 
 
 def _fit(guide: Tensor, planes: Tensor, radius: int, epsilon: float) -> Tensor:
@@ -107,7 +107,7 @@ def apply_color_models(models: Tensor, source: Tensor) -> Tensor:
     """
     with torch.autocast(source.device.type, enabled=False):
         full = F.interpolate(models.flatten(1, 2), source.shape[-2:], mode="bilinear", align_corners=False)
-        return _apply(full.unflatten(1, (3, 4)), source.float())
+        return apply_affine(full.unflatten(1, (3, 4)), source.float())
 
 
 def recolor_photo(models: Tensor, photo: Tensor) -> Tensor:
@@ -143,11 +143,11 @@ def _apply_to_band(models: Tensor, band: Tensor, top: int, height: int) -> Tenso
     nearby = models[..., first : last + 1, :]
     wide = torch.lerp(nearby.index_select(-1, left), nearby.index_select(-1, right), across)
     upper, lower = wide.index_select(-2, above - first), wide.index_select(-2, below - first)
-    return _apply(torch.lerp(upper, lower, down.unsqueeze(1)), band)
+    return apply_affine(torch.lerp(upper, lower, down.unsqueeze(1)), band)
 
 
-def _apply(models: Tensor, source: Tensor) -> Tensor:
-    """(B, K, 4, H, W) models, one for each pixel, and (B, 3, H, W) to (B, K, H, W)."""
+def apply_affine(models: Tensor, source: Tensor) -> Tensor:
+    """(B, K, 4, H, W) models, one for each pixel or (B, K, 4, 1, 1) one for all, and (B, 3, H, W) to (B, K, H, W)."""
     weights, offset = models[:, :, :3], models[:, :, 3]
     x0, x1, x2 = source.unsqueeze(2).unbind(1)
     return offset.addcmul(weights[:, :, 0], x0).addcmul(weights[:, :, 1], x1).addcmul(weights[:, :, 2], x2)

@@ -13,6 +13,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from deepct.monge import count_moments, monge_maps
+
 UNLABELLED = 255
 """The label of pixels that belong to no class; they take part in no semantic histogram."""
 
@@ -138,18 +140,21 @@ def label_histograms(
 
 
 class PairHistograms(NamedTuple):
-    """The histogram stacks of a batch of pairs, as HEN reads them.
+    """The histogram stacks of a batch of pairs, as HEN reads them, and a first guess of each transfer.
 
     Attributes:
         source: (B, 1 + l_bins, ab_bins, ab_bins), the sources' own.
         reference: (R, 1 + l_bins, ab_bins, ab_bins), the references' own, R = B; for a semantic transfer those of
             single labels stand before them.
+        maps: (R, 3, 4), the affine map from the colours that take such a stack to the stack's, see
+            :func:`deepct.monge.monge_maps`.
         rows: (B, H, W) int64: which of the R each pixel of the source takes: its label's, where that has one, or else
             the whole reference's. None: every pixel takes the latter.
     """
 
     source: Tensor
     reference: Tensor
+    maps: Tensor
     rows: Tensor | None = None
 
     @property
@@ -184,19 +189,23 @@ def pair_histograms(
     if (source_labels is None) != (reference_labels is None):
         raise ValueError("semantic transfer needs the label maps of both photos; give both or none")
     own, theirs = histogram(source, ab_bins, l_bins), histogram(reference, ab_bins, l_bins)
-    if source_labels is None or reference_labels is None:
-        return PairHistograms(own, theirs)
-    if matches is None:
+    moments = count_moments(source), count_moments(reference)
+    if source_labels is not None and reference_labels is not None and matches is None:
         shared = shared_labels(source_labels, reference_labels)
         matches = LabelMatches(shared, shared)
-    if not matches.source.total:
-        return PairHistograms(own, theirs)
-    rows = matches.source.rows(source_labels)
-    whole = matches.source.total + torch.arange(len(source), device=rows.device).view(-1, 1, 1)
+    if source_labels is None or reference_labels is None or matches is None or not matches.source.total:
+        return PairHistograms(own, theirs, monge_maps(*moments))
+    total = matches.source.total
+    rows, reference_rows = matches.source.rows(source_labels), matches.reference.rows(reference_labels)
     by_label = label_histograms(reference, reference_labels, matches.reference, ab_bins, l_bins)
+    label_moments = count_moments(reference, reference_rows, matches.reference.total)
     if matches.mix is not None:
-        by_label = torch.einsum("pr,rlab->plab", matches.mix, by_label)
-    return PairHistograms(own, torch.cat((by_label, theirs)), torch.where(rows >= 0, rows, whole))
+        by_label, label_moments = (torch.einsum("pr,r...->p...", matches.mix, x) for x in (by_label, label_moments))
+    maps = monge_maps(
+        torch.cat((count_moments(source, rows, total), moments[0])), torch.cat((label_moments, moments[1]))
+    )
+    whole = total + torch.arange(len(source), device=rows.device).view(-1, 1, 1)
+    return PairHistograms(own, torch.cat((by_label, theirs)), maps, torch.where(rows >= 0, rows, whole))
 
 
 class _TriangularCount(torch.autograd.Function):

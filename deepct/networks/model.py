@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from deepct.color import normalized_to_rgb, rgb_to_normalized, rgb_to_uint8
 from deepct.errors import ConfigError
-from deepct.highres import apply_color_models, fit_color_models, recolor_photo, shrink_photo
+from deepct.highres import apply_affine, apply_color_models, fit_color_models, recolor_photo, shrink_photo
 from deepct.histogram import PairHistograms, pair_histograms
 from deepct.networks.backbones import EncoderName, build_encoder
 from deepct.networks.conditioning import Codes, FeatheredMap, RegionMap
@@ -55,6 +55,8 @@ class NetworkConfig:
         stride: CTN sees the photo at 1/stride of its size; the colours that it decides there are applied to every
             pixel by local colour models (:mod:`deepct.highres`). 1: CTN draws every pixel itself, as in the paper.
         residual: CTN draws the change of colour instead of the picture, so that content need not be learnt.
+        guess: CTN sees and changes not the source but the source after a transfer in closed form (:mod:`deepct.monge`),
+            and at first changes nothing of it. Only with ``residual``.
         scales: build the decoder's multi-scale pictures; None: where the losses use them.
     """
 
@@ -70,6 +72,7 @@ class NetworkConfig:
     padding: int = 32
     stride: int = 1
     residual: bool = False
+    guess: bool = False
     scales: bool | None = None
 
     def as_dict(self) -> dict[str, Any]:
@@ -89,6 +92,8 @@ class ColorTransferNetwork(nn.Module):
         config = config or NetworkConfig()
         if config.stride < 1:
             raise ConfigError(f"the network's stride must be 1 or more, got {config.stride}")
+        if config.guess and not config.residual:
+            raise ConfigError("a network with a guess changes it: give network.residual true too")
         self.config = config
         self.hen = HistogramEncoder(config.l_bins, config.histogram_width, config.code_size, config.ab_bins)
         self.ctn = ColorTransferUNet(
@@ -100,6 +105,8 @@ class ColorTransferNetwork(nn.Module):
             config.padding,
             config.residual,
         )
+        if config.guess:
+            self.ctn.draw_nothing()
 
     @property
     def bins(self) -> tuple[int, int]:
@@ -145,26 +152,26 @@ class ColorTransferNetwork(nn.Module):
         """The source as CTN sees it, at 1 / stride of its size, and what CTN makes of it."""
         height, width = (-(-side // self.config.stride) for side in source.shape[-2:])
         seen = resize_to(source, (height, width))
-        return seen, self.ctn(seen, self.encode(histograms, seen, semantics), scales)
+        regions = _regions(histograms, seen, semantics)
+        start = _apply_maps(histograms.maps, seen, regions) if self.config.guess else seen
+        return seen, self.ctn(start, self.encode(histograms, regions), scales)
 
-    def encode(self, histograms: PairHistograms, seen: Tensor, semantics: Semantics = AS_REPORTED) -> Codes:
+    def encode(self, histograms: PairHistograms, regions: Tensor | None = None) -> Codes:
         """The codes of a batch of pairs: e_s and e_t, or e_s and R_t.
 
         Args:
             histograms: the pairs'.
-            seen: (B, 3, H, W) normalised Lab, the sources as CTN sees them.
-            semantics: how regions meet in R_t.
+            regions: which of the references' stacks each pixel that CTN sees takes: (B, H, W) int64 rows, or
+                (B, R, H, W) shares of each; None for a global transfer.
         """
         count = len(histograms.source), len(histograms.reference)
         e_s, e_t = self.hen(torch.cat((histograms.source, histograms.reference))).split(count)
-        if histograms.rows is None:
+        if regions is None:
             return Codes(torch.cat((e_s, e_t), dim=1))
-        rows = pick_nearest(histograms.rows, (seen.shape[-2], seen.shape[-1]))
-        if semantics.feather:
-            shares = F.one_hot(rows, len(e_t)).permute(0, 3, 1, 2).float()
-            return Codes(e_s, FeatheredMap(e_t, self.ctn.pad(feather(shares, seen, semantics))))
+        if regions.ndim == 4:
+            return Codes(e_s, FeatheredMap(e_t, self.ctn.pad(regions)))
         # Replicate padding knows no integers; float32 holds every row number exactly.
-        return Codes(e_s, RegionMap(e_t, self.ctn.pad(rows.unsqueeze(1).float()).squeeze(1).long()))
+        return Codes(e_s, RegionMap(e_t, self.ctn.pad(regions.unsqueeze(1).float()).squeeze(1).long()))
 
     @torch.inference_mode()
     def recolor(
@@ -206,6 +213,25 @@ class ColorTransferNetwork(nn.Module):
         if seen.shape == source.shape:
             return rgb_to_uint8(normalized_to_rgb(output.image.float()))
         return recolor_photo(fit_color_models(seen, output.image), source)
+
+
+def _regions(histograms: PairHistograms, seen: Tensor, semantics: Semantics) -> Tensor | None:
+    """What :meth:`ColorTransferNetwork.encode` takes, for (B, 3, H, W) sources as CTN sees them."""
+    if histograms.rows is None:
+        return None
+    rows = pick_nearest(histograms.rows, (seen.shape[-2], seen.shape[-1]))
+    if not semantics.feather:
+        return rows
+    return feather(F.one_hot(rows, len(histograms.reference)).permute(0, 3, 1, 2).float(), seen, semantics)
+
+
+def _apply_maps(maps: Tensor, photo: Tensor, regions: Tensor | None) -> Tensor:
+    """(R, 3, 4) affine maps on (B, 3, H, W), each in its region."""
+    if regions is None:
+        return apply_affine(maps[:, :, :, None, None], photo)
+    if regions.ndim == 4:
+        return apply_affine(torch.einsum("brhw,rkc->bkchw", regions, maps), photo)
+    return apply_affine(maps[regions].permute(0, 3, 4, 1, 2), photo)
 
 
 def _working_copy(photo: Tensor, labels: Tensor | None, longest: int | None) -> tuple[Tensor, Tensor | None]:

@@ -173,6 +173,13 @@ class ColorTransferUNet(nn.Module):
         self.heads = nn.ModuleList(ImageHead(width) for width in decoder_widths) if scales else None
         self.refinement = Refinement(previous, codes, refinement_width)
 
+    def draw_nothing(self) -> None:
+        """Set the weights of what draws pictures to zero: a residual network then changes nothing."""
+        heads = [head for head in self.heads or () if isinstance(head, ImageHead)]
+        for last in (self.refinement.leave[-1], *(head[-1] for head in heads)):
+            for parameter in last.parameters():
+                nn.init.zeros_(parameter)
+
     def pad(self, planes: Tensor) -> Tensor:
         """Repeat the borders of (B, C, H, W): ``padding`` on each side, then up to a multiple of 32, 64 at least."""
         unit = STRIDES[-1]

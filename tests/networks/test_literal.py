@@ -54,8 +54,9 @@ def label_maps(kind: str, size: tuple[int, int], reference_size: tuple[int, int]
 
 def fast_transfer(network: ColorTransferNetwork, source: Tensor, reference: Tensor, *labels: Tensor) -> TransferOutput:
     """The network's forward, but that it takes float64 too, where histograms are float32."""
-    own, theirs, rows = pair_histograms(source, reference, *labels)
-    return network.transfer(source, PairHistograms(own.to(source.dtype), theirs.to(source.dtype), rows))
+    counted = pair_histograms(source, reference, *labels)
+    own, theirs, maps = (stack.to(source.dtype) for stack in counted[:3])
+    return network.transfer(source, PairHistograms(own, theirs, maps, counted.rows))
 
 
 def assert_close(names: Iterable[str], mine: Iterable[Tensor], literal: Iterable[Tensor], tolerance: float) -> None:

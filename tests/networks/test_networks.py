@@ -188,7 +188,8 @@ def test_the_semantic_map_equals_a_plain_loop_over_labels() -> None:
     source_labels, labels = random_labels(2, 64, 96, classes=6), random_labels(2, 50, 40, classes=4, seed=2)
     source_labels[0, :10] = UNLABELLED
     labels[1, :, :7] = UNLABELLED
-    codes = network.encode(pair_histograms(source, reference, source_labels, labels), source)
+    histograms = pair_histograms(source, reference, source_labels, labels)
+    codes = network.encode(histograms, histograms.rows)
     assert isinstance(codes.regions, RegionMap)
     ours = codes.regions.table[codes.regions.index].permute(0, 3, 1, 2)[..., 32:-32, 32:-32]
     expected = plain_semantic_map(network, source_labels, reference, labels)
