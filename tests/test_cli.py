@@ -384,6 +384,55 @@ def test_masks_make_a_transfer_semantic(trained_student: Path, photos: Path) -> 
     assert not np.array_equal(np.asarray(Image.open(photos / "out" / "one__ref.png")), plain)
 
 
+def test_a_photo_without_a_label_map_transfers_as_a_whole_and_is_named(
+    trained_student: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert predict(trained_student, photos) == 0
+    plain = (photos / "out" / "two__ref.png").read_bytes()
+    (photos / "source_masks" / "two.png").unlink()
+    masks = [f"--data.{kind}_masks={photos / kind}_masks" for kind in ("source", "reference")]
+    assert predict(trained_student, photos, *masks) == 0
+    printed = capsys.readouterr().out
+    assert "1 without labels:" in printed
+    assert f"{photos / 'source' / 'two.png'}: no label map" in printed
+    assert (photos / "out" / "two__ref.png").read_bytes() == plain
+
+
+def test_semantics_are_flags(trained_student: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    masks = [f"--data.{kind}_masks={photos / kind}_masks" for kind in ("source", "reference")]
+    pictures = set()
+    for flags in ([], ["--model.semantics.min_share", "1"], ["--model.semantics.feather", "0"]):
+        assert predict(trained_student, photos, *masks, *flags) == 0
+        pictures.add((photos / "out" / "one__ref.png").read_bytes())
+    assert len(pictures) == 3
+    assert predict(trained_student, photos, *masks, "--model.semantics.min_shared", "7") == 2
+    assert "semantics.min_shared is a share from 0 to 1, got 7" in capsys.readouterr().err
+
+
+def test_photos_are_labelled_on_the_fly(trained_student: Path, photos: Path) -> None:
+    pytest.importorskip("mmseg", reason="the extra masks is not installed")
+    assert predict(trained_student, photos) == 0
+    plain = (photos / "out" / "one__ref.png").read_bytes()
+    segmenter = write_official(photos / "beit.pth")
+    assert predict(trained_student, photos, "--segment", str(segmenter), "--model.semantics.min_shared", "0") == 0
+    on_the_fly = (photos / "out" / "one__ref.png").read_bytes()
+    assert on_the_fly != plain
+    for kind in ("source", "reference"):
+        out = str(photos / f"made_{kind}")
+        assert main(["masks", "--input", str(photos / kind), "--output", out, "--checkpoint", str(segmenter)]) == 0
+    made = [f"--data.{kind}_masks={photos / 'made'}_{kind}" for kind in ("source", "reference")]
+    assert predict(trained_student, photos, *made, "--model.semantics.min_shared", "0") == 0
+    assert (photos / "out" / "one__ref.png").read_bytes() == on_the_fly
+
+
+def test_what_labels_photos_must_be_there(
+    trained_student: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("mmseg", reason="the extra masks is not installed")
+    assert predict(trained_student, photos, "--segment", str(photos / "none.pth")) == 2
+    assert "none.pth" in capsys.readouterr().err
+
+
 def test_predict_writes_jpeg_and_sheets_on_request(trained_student: Path, photos: Path) -> None:
     assert predict(trained_student, photos, "--writer.format", "jpg", "--writer.sheet", "true") == 0
     assert sorted(path.name for path in (photos / "out").iterdir()) == ["one__ref.jpg", "sheet-001.png", "two__ref.jpg"]
