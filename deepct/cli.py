@@ -1,4 +1,4 @@
-"""The command line: ``deepct fit | validate | test | predict | prepare``."""
+"""The command line: ``deepct fit | validate | test | predict | prepare | masks``."""
 
 import sys
 import warnings
@@ -14,6 +14,7 @@ COMMANDS = {
     "test": "measure losses, PSNR, SSIM and delta E on the test photos",
     "predict": "recolour a folder of photos",
     "prepare": "make a compact copy of a photo collection, to train on",
+    "masks": "make label maps of a folder of photos, by BEiT v2",
 }
 
 _HELP = """usage: deepct COMMAND [--config FILE ...] [--KEY VALUE ...]
@@ -30,6 +31,7 @@ examples:
   deepct predict --config configs/predict.yaml --ckpt_path CKPT --data.source DIR --data.reference DIR_OR_FILE \\
       --output DIR
   deepct prepare --root DIR --output DIR
+  deepct masks --input DIR --output DIR --checkpoint FILE
 
 `deepct COMMAND --help` lists a command's settings. Configurations that are not found as files are taken from those
 that come with deepct."""
@@ -65,6 +67,8 @@ def main(args: Sequence[str] | None = None) -> int:
             raise DeepctError(f"there is no command {words[0]!r}; there are {', '.join(COMMANDS)}")
         if words[0] == "prepare":
             return _run_prepare(words[1:])
+        if words[0] == "masks":
+            return _run_masks(words[1:])
         return _run_lightning(resolve_configs(words))
     except Exception as error:
         cause = _find_cause(error)
@@ -87,6 +91,21 @@ def _run_prepare(words: list[str]) -> int:
     from deepct.data.prepare import prepare
 
     return auto_cli(prepare, args=words, as_positional=False, prog="deepct prepare")
+
+
+def _run_masks(words: list[str]) -> int:
+    from jsonargparse import ArgumentParser
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+    from deepct.segmentation.precompute import masks
+
+    parser = ArgumentParser(prog="deepct masks")  # auto_cli has a --config of its own
+    parser.add_function_arguments(masks, as_group=False)
+    try:
+        return masks(**parser.instantiate(parser.parse_args(words)))
+    except MisconfigurationException as error:
+        hint = "to run on what is here: --accelerator auto --devices 1"
+        raise DeepctError(f"{str(error).rstrip('.!')}; {hint}") from error
 
 
 def _run_lightning(words: list[str]) -> int:

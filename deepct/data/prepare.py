@@ -118,7 +118,7 @@ class Copy:
                 raise DataError(f"{self.folder}: is not empty and no copy made by deepct; give --output a new folder")
             else:
                 self.folder.mkdir(parents=True, exist_ok=True)
-                with _written_aside(path) as aside:
+                with written_aside(path) as aside:
                     aside.write_text(json.dumps(settings) + "\n")
         except (OSError, ValueError) as error:
             raise DataError(f"{path}: cannot be read or written ({error}); give another --output") from error
@@ -158,7 +158,7 @@ def prepare_scene(copy: Copy, scene: Scene) -> str | None:
     try:
         for name, path in copy.files(scene).items():
             path.parent.mkdir(exist_ok=True)
-            with _written_aside(path) as aside:
+            with written_aside(path) as aside:
                 kind = "PNG" if name == AUTO_MASKS else "JPEG"
                 Image.fromarray(pictures[name]).save(aside, kind, quality=copy.quality, subsampling=0)
     except OSError as error:
@@ -182,7 +182,7 @@ def _shrink(height: int, width: int, side: int) -> tuple[int, int]:
 
 
 @contextmanager
-def _written_aside(path: Path) -> Iterator[Path]:
+def written_aside(path: Path) -> Iterator[Path]:
     """Another name to write under: the file appears under its own when it is whole."""
     aside = path.with_name(f".{path.name}.part")
     yield aside
