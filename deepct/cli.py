@@ -1,5 +1,6 @@
 """The command line: ``deepct fit | validate | test | predict | prepare | masks``."""
 
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -93,14 +94,21 @@ def _run_prepare(words: list[str]) -> int:
     return auto_cli(prepare, args=words, as_positional=False, prog="deepct prepare")
 
 
+def _silence() -> None:
+    for noise in _NOISE:
+        warnings.filterwarnings("ignore", message=noise)
+
+
 def _run_masks(words: list[str]) -> int:
+    _silence()
     from jsonargparse import ArgumentParser
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
     from deepct.segmentation.precompute import masks
 
+    words = [re.sub("^--[a-z-]+", lambda flag: f"--{flag[0][2:].replace('-', '_')}", word) for word in words]
     parser = ArgumentParser(prog="deepct masks")  # auto_cli has a --config of its own
-    parser.add_function_arguments(masks, as_group=False)
+    parser.add_function_arguments(masks)
     try:
         return masks(**parser.instantiate(parser.parse_args(words)))
     except MisconfigurationException as error:
@@ -109,8 +117,7 @@ def _run_masks(words: list[str]) -> int:
 
 
 def _run_lightning(words: list[str]) -> int:
-    for noise in _NOISE:
-        warnings.filterwarnings("ignore", message=noise)
+    _silence()
     # Imported here: --help need not wait for torch.
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 

@@ -28,13 +28,13 @@ FCN = """
 model = dict(
     type="EncoderDecoder",
     data_preprocessor=dict(
-        type="SegDataPreProcessor", mean=[120.0, 110.0, 100.0], std=[50.0, 60.0, 70.0], bgr_to_rgb={rgb}, size_divisor=32,
-        test_cfg=dict(size_divisor=32)),
+        type="SegDataPreProcessor", mean=[120.0, 110.0, 100.0], std=[50.0, 60.0, 70.0], bgr_to_rgb={rgb},
+        size_divisor=32, test_cfg=dict(size_divisor=32)),
     backbone=dict(
         type="ResNetV1c", depth=18, num_stages=4, base_channels=8, out_indices=(0, 1, 2, 3), style="pytorch",
         init_cfg=dict(type="Pretrained", checkpoint="nowhere.pth"), norm_cfg=dict(type="SyncBN")),
     decode_head=dict(
-        type="FCNHead", in_channels=64, in_index=3, channels=16, num_classes={classes}, norm_cfg=dict(type="SyncBN"),
+        type="FCNHead", in_channels=16, in_index=1, channels=16, num_classes={classes}, norm_cfg=dict(type="SyncBN"),
         align_corners={align}, loss_decode=dict(type="CrossEntropyLoss")),
     train_cfg=dict(),
     test_cfg={test})
@@ -182,7 +182,8 @@ def test_another_model_by_its_configuration(
     torch.manual_seed(0)
     network = build_network(read_config(config).model)
     for parameter in network.parameters():
-        torch.nn.init.normal_(parameter, std=max(1, parameter[0].numel()) ** -0.5)
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=2 * parameter[0].numel() ** -0.5)
     torch.save({"state_dict": network.state_dict()}, tmp_path / "fcn.pth")
     segmenter = Segmenter.load(tmp_path / "fcn.pth", config)
     assert segmenter.description.model == "fcn"
@@ -215,7 +216,9 @@ def test_weights_for_512_px_do_not_load_by_a_configuration_for_640(tmp_path: Pat
     wide = write_official(tmp_path / "wide.pth", window=80)
     config = tmp_path / "wide.py"
     pipeline = [{"type": "Resize", "scale": (320, 80), "keep_ratio": True}]
-    config.write_text(f"model = {beit_config(find_architecture(read_checkpoint(wide)))!r}\ntest_pipeline = {pipeline!r}")
+    config.write_text(
+        f"model = {beit_config(find_architecture(read_checkpoint(wide)))!r}\ntest_pipeline = {pipeline!r}"
+    )
     assert Segmenter.load(wide, config).network_size((100, 200)) == (80, 160)
     with pytest.raises(CheckpointError, match="is for windows of 64 px, the model for 80: leave --config out"):
         Segmenter.load(tiny, config)
