@@ -175,7 +175,7 @@ class MaskWriter(Callback):
         self._bar: tqdm[Any] | None = None
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Show the first process's photos, and those of one device are as many as another's."""
+        """Show how the first process gets on; the others have as many photos, give or take a batch."""
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         if trainer.is_global_zero:
             total = sum(map(len, data.batches))

@@ -180,11 +180,8 @@ class Segmenter(nn.Module):
             corners = place_windows((height, width), window, stride)
         crops = torch.cat([inputs[:, :, y : y + window[0], x : x + window[1]] for y, x in corners])
         logits = torch.cat([self._logits(part) for part in crops.split(self.batch_size)])
-        scale, rest = divmod(window[0], logits.shape[2])
-        if rest or logits.shape[3] * scale != window[1] or self.network.align_corners:
-            options: dict[str, Any] = {"mode": "bilinear", "align_corners": self.network.align_corners}
-            logits, scale = F.interpolate(logits.float(), size=window, **options), 1
-        return label_windows(logits.split(len(inputs)), corners, scale, (height, width))
+        aligned: bool = self.network.align_corners
+        return label_windows(logits.split(len(inputs)), corners, window, (height, width), aligned)
 
     def _logits(self, crops: Tensor) -> Tensor:
         crops = crops.contiguous(memory_format=torch.channels_last)
