@@ -9,11 +9,12 @@ STUDENT := runs/demo-student/version_0/checkpoints/last.ckpt
 
 .PHONY: setup demo test lint bench lock clean
 
+# --no-deps: the lock is whole, and leaves out opencv-python, which would lie over opencv-python-headless (see pyproject.toml).
 setup: $(VENV)/.done
 
 $(VENV)/.done: requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 

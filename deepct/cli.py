@@ -1,6 +1,7 @@
-"""The command line: ``deepct fit | validate | test | predict | prepare``."""
+"""The command line: ``deepct fit | validate | test | predict | prepare | masks``."""
 
 import gc
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ COMMANDS = {
     "test": "measure losses, PSNR, SSIM and delta E on the test photos",
     "predict": "recolour a folder of photos",
     "prepare": "make a compact copy of a photo collection, to train on",
+    "masks": "make label maps of a folder of photos, by BEiT v2",
 }
 
 _HELP = """usage: deepct COMMAND [--config FILE ...] [--KEY VALUE ...]
@@ -31,6 +33,7 @@ examples:
   deepct predict --config configs/predict.yaml --ckpt_path CKPT --data.source DIR --data.reference DIR_OR_FILE \\
       --output DIR
   deepct prepare --root DIR --output DIR
+  deepct masks --input DIR --output DIR --checkpoint FILE
 
 `deepct COMMAND --help` lists a command's settings. Configurations that are not found as files are taken from those
 that come with deepct."""
@@ -66,6 +69,8 @@ def main(args: Sequence[str] | None = None) -> int:
             raise DeepctError(f"there is no command {words[0]!r}; there are {', '.join(COMMANDS)}")
         if words[0] == "prepare":
             return _run_prepare(words[1:])
+        if words[0] == "masks":
+            return _run_masks(words[1:])
         return _run_lightning(resolve_configs(words))
     except Exception as error:
         cause = _find_cause(error)
@@ -90,9 +95,30 @@ def _run_prepare(words: list[str]) -> int:
     return auto_cli(prepare, args=words, as_positional=False, prog="deepct prepare")
 
 
-def _run_lightning(words: list[str]) -> int:
+def _silence() -> None:
     for noise in _NOISE:
         warnings.filterwarnings("ignore", message=noise)
+
+
+def _run_masks(words: list[str]) -> int:
+    _silence()
+    from jsonargparse import ArgumentParser
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+    from deepct.segmentation.precompute import masks
+
+    words = [re.sub("^--[a-z-]+", lambda flag: f"--{flag[0][2:].replace('-', '_')}", word) for word in words]
+    parser = ArgumentParser(prog="deepct masks")  # auto_cli has a --config of its own
+    parser.add_function_arguments(masks)
+    try:
+        return masks(**parser.instantiate(parser.parse_args(words)))
+    except MisconfigurationException as error:
+        hint = "to run on what is here: --accelerator auto --devices 1"
+        raise DeepctError(f"{str(error).rstrip('.!')}; {hint}") from error
+
+
+def _run_lightning(words: list[str]) -> int:
+    _silence()
     # Imported here: --help need not wait for torch. Nothing of it is garbage, and collecting takes a second.
     gc.disable()
     from lightning.fabric.utilities.exceptions import MisconfigurationException

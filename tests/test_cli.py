@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from official_beit import write_official
 from PIL import Image
 
 from deepct.cli import COMMANDS, main, resolve_configs
@@ -106,7 +107,7 @@ def test_help_lists_every_command_in_under_five_seconds() -> None:
     done = subprocess.run([sys.executable, "-m", "deepct.cli", "--help"], capture_output=True, text=True, check=True)
     assert time.monotonic() - start < 5
     listed = {line.split()[0] for line in done.stdout.split("commands:\n")[1].split("\n\n")[0].splitlines()}
-    assert listed == {*DeepctCLI.subcommands(), "prepare"} == {*COMMANDS}
+    assert listed == {*DeepctCLI.subcommands(), "prepare", "masks"} == {*COMMANDS}
 
 
 def test_help_loads_nothing_heavy() -> None:

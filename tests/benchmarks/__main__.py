@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import cases
+from benchmarks import cases, labelling
 from benchmarks.measure import Measurement, measure, measure_command, together
 from benchmarks.page import write_page
 from benchmarks.quality import compare_sizes
@@ -137,6 +137,31 @@ def labels(folder: Path) -> Iterator[Row]:
         yield row("recolour 1024 px", f"{count} labels", measured, labels=count)
 
 
+def masks(folder: Path) -> Iterator[Row]:
+    """Label maps by a narrow BEiT, and where there is a GPU by the real base, both of random weights."""
+    small, large = (
+        labelling.write_photos(folder / "small", 100, 768),
+        labelling.write_photos(folder / "large", 10, 3000),
+    )
+    works = [("768 x 512 px", small, labelling.SMALL, "cpu"), ("3000 x 2000 px", large, labelling.SMALL, "cpu")]
+    if torch.cuda.is_available():
+        works += [(f"{size}, base on GPU", photos, labelling.BASE, "cuda") for size, photos, *_ in works]
+    for name, photos, sizes, device in works:
+        place = folder / name
+        place.mkdir()
+        checkpoint = labelling.write_model(place, sizes)
+        paths = [str(path) for path in (photos, checkpoint, place)]
+        count = len([*photos.iterdir()])
+        measured = {
+            ours: measure(labelling.label, ours, *paths, device, repeats=1, warm=False) for ours in (False, True)
+        }
+        shared = labelling.agreement(measured[True].result, measured[False].result)
+        print(f"{shared:.4%} of the labels alike")
+        for ours, method in ((False, "MMSegmentation's loop"), (True, "deepct masks")):
+            speed = {"photos_per_second": count / measured[ours].seconds, "agreement": shared}
+            yield row(f"label {count} photos, {name}", method, measured[ours], **speed)
+
+
 def files(folder: Path) -> Iterator[Row]:
     """From a JPEG to a PNG: in a process that runs already, as for each photo of a folder, and with its start."""
     checkpoint = cases.write_checkpoint("student-fast", folder / "student.ckpt")
@@ -192,6 +217,7 @@ def main() -> None:
         "steps": steps,
         "prediction": prediction,
         "labels": labels,
+        "masks": masks,
         "execution": execution,
         "gpu": gpu,
     }

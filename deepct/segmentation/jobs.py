@@ -1,0 +1,169 @@
+"""Which photos to label, in which batches."""
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from deepct.data.image import PHOTO_SUFFIXES, photo_size, read_photo, to_planes
+from deepct.errors import DataError, ImageError
+from deepct.segmentation.resize import Size, find_reduction, limit_size, resize_photo
+from deepct.segmentation.store import MASKS_FILE, MaskFolder, is_whole
+
+_THREADS = 8
+
+
+class Job(NamedTuple):
+    """One label map to make.
+
+    Attributes:
+        photo: its file.
+        mask: the file to write.
+        network_size: height and width at which the network sees the photo, px.
+        mask_size: height and width of the label map.
+        is_done: whether the label map is there already.
+    """
+
+    photo: Path
+    mask: Path
+    network_size: Size
+    mask_size: Size
+    is_done: bool = False
+
+
+class Batch(NamedTuple):
+    """Photos of one network size, read.
+
+    Attributes:
+        jobs: those that could be read.
+        photos: (B, 3, h, w) uint8 sRGB of their network size, upright.
+        problems: a sentence for each of the others.
+    """
+
+    jobs: list[Job]
+    photos: Tensor
+    problems: list[str]
+
+
+class Plan(NamedTuple):
+    """The work.
+
+    Attributes:
+        batches: those in which label maps are missing.
+        waiting: how many are missing.
+        done: how many are there.
+        problems: a sentence for each photo whose header cannot be read.
+    """
+
+    batches: list[list[Job]]
+    waiting: int
+    done: int
+    problems: list[str]
+
+
+def find_photos(root: Path, output: Path) -> list[Path]:
+    """The photos in a folder and all below it, by path; hidden ones, and folders of label maps, are passed over.
+
+    Raises:
+        DataError: there is no such folder, no photo in it, or two in one folder share a stem, as label maps go by that.
+    """
+    if not root.is_dir():
+        raise DataError(f"{root}: there is no such folder; --input names the photos'")
+    if root.resolve() == output.resolve():
+        raise DataError(f"{output}: holds the photos; give --output another folder")
+    photos: list[Path] = []
+    for place, folders, files in os.walk(root):
+        folder = Path(place)
+        if folder.resolve() == output.resolve() or MASKS_FILE in files:
+            folders.clear()
+            continue
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        stems: dict[str, str] = {}
+        for name in sorted(files):
+            path = folder / name
+            if path.suffix.lower() not in PHOTO_SUFFIXES or name.startswith("."):
+                continue
+            if path.stem in stems:
+                raise DataError(
+                    f"{folder}: {stems[path.stem]} and {name} share one stem, and so one label map; rename one of them"
+                )
+            stems[path.stem] = name
+            photos.append(path)
+    if not photos:
+        kinds = ", ".join(sorted(suffix[1:] for suffix in PHOTO_SUFFIXES))
+        raise DataError(f"{root}: no photo found in it and below; expected {kinds}")
+    return photos
+
+
+def make_plan(
+    photos: Sequence[Path], root: Path, masks: MaskFolder, network_size: Callable[[Size], Size], batch_size: int
+) -> Plan:
+    """Batch photos of one network size, and find out which label maps are missing.
+
+    Batches are the same whatever is there already: rounding can depend on what a photo is computed with, and a run
+    that goes on must end with the files of one that was never stopped.
+
+    Args:
+        photos: below ``root``.
+        root: whose tree the label maps' mirrors.
+        masks: their folder.
+        network_size: from a photo's height and width to those at which the network sees it.
+        batch_size: photos in a batch at most.
+    """
+
+    def make_job(photo: Path) -> Job | str:
+        try:
+            size = photo_size(photo)
+        except ImageError as error:
+            return str(error)
+        mask = (masks.folder / photo.relative_to(root)).with_suffix(".png")
+        mask_size = limit_size(size, masks.max_size)
+        return Job(photo, mask, network_size(size), mask_size, is_whole(mask, mask_size))
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        jobs = list(pool.map(make_job, photos))
+    groups: defaultdict[Size, list[Job]] = defaultdict(list)
+    for job in jobs:
+        if isinstance(job, Job):
+            groups[job.network_size].append(job)
+    batches = [group[at : at + batch_size] for group in groups.values() for at in range(0, len(group), batch_size)]
+    waiting = [batch for batch in batches if not all(job.is_done for job in batch)]
+    done = sum(job.is_done for batch in batches for job in batch)
+    total = sum(map(len, batches))
+    return Plan(waiting, total - done, done, [job for job in jobs if isinstance(job, str)])
+
+
+class Batches(Dataset[Batch]):
+    """Batches, read one by one; a photo that cannot be read is left out and named.
+
+    Args:
+        batches: the work.
+    """
+
+    def __init__(self, batches: Sequence[list[Job]]) -> None:
+        self.batches = batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, index: int) -> Batch:
+        jobs, photos, problems = [], [], []
+        for job in self.batches[index]:
+            try:
+                photos.append(_read(job))
+                jobs.append(job)
+            except ImageError as error:
+                problems.append(str(error))
+        return Batch(jobs, torch.stack(photos) if photos else torch.empty(0, 3, 1, 1, dtype=torch.uint8), problems)
+
+
+def _read(job: Job) -> Tensor:
+    """A photo at its network size; decoded at a fraction of its own where that is enough."""
+    pixels = read_photo(job.photo, find_reduction(photo_size(job.photo), job.network_size))
+    return to_planes(resize_photo(pixels, job.network_size))
