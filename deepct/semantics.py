@@ -39,7 +39,7 @@ class Semantics:
     """
 
     min_pixels: int = 64
-    min_share: float = 0.002
+    min_share: float = 0.005
     kin: bool = True
     min_shared: float = 0.1
     feather: float = 0.08
