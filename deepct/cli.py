@@ -1,6 +1,7 @@
 """The command line: ``deepct fit | validate | test | predict | prepare | masks``."""
 
 import gc
+import os
 import re
 import sys
 import warnings
@@ -102,6 +103,9 @@ def _silence() -> None:
 
 def _run_masks(words: list[str]) -> int:
     _silence()
+    # On a CPU, photos are read and written on the cores that compute: threads that spin while they wait would hold
+    # those up, and so themselves. Where torch is not imported yet, it heeds this.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from jsonargparse import ArgumentParser
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -38,16 +37,16 @@ class Job(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Photos of one network size, read.
+    """Photos, read.
 
     Attributes:
         jobs: those that could be read.
-        photos: (B, 3, h, w) uint8 sRGB of their network size, upright.
+        photos: (3, h, w) uint8 sRGB of each, upright, at its network size.
         problems: a sentence for each of the others.
     """
 
     jobs: list[Job]
-    photos: Tensor
+    photos: list[Tensor]
     problems: list[str]
 
 
@@ -102,9 +101,14 @@ def find_photos(root: Path, output: Path) -> list[Path]:
 
 
 def make_plan(
-    photos: Sequence[Path], root: Path, masks: MaskFolder, network_size: Callable[[Size], Size], batch_size: int
+    photos: Sequence[Path],
+    root: Path,
+    masks: MaskFolder,
+    network_size: Callable[[Size], Size],
+    batch_size: int,
+    is_mixed: bool = False,
 ) -> Plan:
-    """Batch photos of one network size, and find out which label maps are missing.
+    """Batch photos, and find out which label maps are missing.
 
     Batches are the same whatever is there already: rounding can depend on what a photo is computed with, and a run
     that goes on must end with the files of one that was never stopped.
@@ -115,6 +119,7 @@ def make_plan(
         masks: their folder.
         network_size: from a photo's height and width to those at which the network sees it.
         batch_size: photos in a batch at most.
+        is_mixed: whether those of a batch may have different network sizes.
     """
 
     def make_job(photo: Path) -> Job | str:
@@ -128,10 +133,10 @@ def make_plan(
 
     with ThreadPoolExecutor(_THREADS) as pool:
         jobs = list(pool.map(make_job, photos))
-    groups: defaultdict[Size, list[Job]] = defaultdict(list)
+    groups: defaultdict[Size | None, list[Job]] = defaultdict(list)
     for job in jobs:
         if isinstance(job, Job):
-            groups[job.network_size].append(job)
+            groups[None if is_mixed else job.network_size].append(job)
     batches = [group[at : at + batch_size] for group in groups.values() for at in range(0, len(group), batch_size)]
     waiting = [batch for batch in batches if not all(job.is_done for job in batch)]
     done = sum(job.is_done for batch in batches for job in batch)
@@ -160,7 +165,7 @@ class Batches(Dataset[Batch]):
                 jobs.append(job)
             except ImageError as error:
                 problems.append(str(error))
-        return Batch(jobs, torch.stack(photos) if photos else torch.empty(0, 3, 1, 1, dtype=torch.uint8), problems)
+        return Batch(jobs, photos, problems)
 
 
 def _read(job: Job) -> Tensor:

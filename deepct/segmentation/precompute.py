@@ -2,7 +2,9 @@
 
 import time
 from collections import deque
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -93,10 +95,11 @@ def masks(
         enable_model_summary=False,
         use_distributed_sampler=False,  # MaskData deals the batches out
     )
+    on_cpu = trainer.strategy.root_device.type == "cpu"
     plan = Plan([], 0, 0, [])
     if trainer.is_global_zero:
         folder.open()
-        plan = make_plan(photos, root, folder, segmenter.network_size, batch_size)
+        plan = make_plan(photos, root, folder, segmenter.network_size, batch_size, is_mixed=on_cpu)
         print(f"{input}: {len(photos)} photos, {plan.done} label maps are there. {segmenter.description.model}")
     start = time.perf_counter()
     if plan.batches or trainer.world_size > 1:
@@ -124,10 +127,25 @@ class MaskMaker(L.LightningModule):
         super().__init__()
         self.segmenter = segmenter
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """(B, h, w) uint8 labels of a batch."""
-        labels: Tensor = self.segmenter(batch.photos) if batch.jobs else batch.photos[:, 0]
-        return labels
+    def predict_step(self, batch: Batch, batch_idx: int) -> list[NDArray[np.uint8]]:
+        """(h, w) uint8 labels of each photo of a batch.
+
+        A GPU takes them together. On a CPU each core takes its own: faster than all cores on one, and the result does
+        not depend on how many there are, nor on what else is in the batch.
+        """
+        if not batch.photos:
+            return []
+        if self.device.type != "cpu":
+            return list(self.segmenter(torch.stack(batch.photos)).cpu().numpy())
+        half = torch.is_autocast_enabled("cpu")
+
+        def label(photo: Tensor) -> NDArray[np.uint8]:
+            with torch.autocast("cpu", torch.get_autocast_dtype("cpu"), enabled=half):  # each thread has its own
+                labels: Tensor = self.segmenter(photo.unsqueeze(0))
+            return labels[0].numpy()
+
+        with _single_threads() as pool:
+            return list(pool.map(label, batch.photos))
 
 
 class MaskData(L.LightningDataModule):
@@ -197,7 +215,7 @@ class MaskWriter(Callback):
             DataError: an earlier one cannot be written.
         """
         self.problems += batch.problems
-        for job, labels in zip(batch.jobs, outputs.cpu().numpy(), strict=True):
+        for job, labels in zip(batch.jobs, outputs, strict=True):
             if not job.is_done:
                 self._waiting.append(self._pool.submit(self._write, job, labels))
                 self.written += 1
@@ -222,6 +240,19 @@ class MaskWriter(Callback):
 
     def _write(self, job: Job, labels: NDArray[np.uint8]) -> None:
         self.folder.write(resize_labels(labels, job.mask_size), job.mask)
+
+
+@contextmanager
+def _single_threads() -> Iterator[ThreadPoolExecutor]:
+    """As many threads as torch has, which compute alone."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        # OpenMP's number of threads belongs to the thread that sets it.
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _start_worker(index: int) -> None:
