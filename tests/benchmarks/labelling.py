@@ -1,4 +1,9 @@
-"""Label maps: ``deepct masks`` beside MMSegmentation's own loop, from the same files to PNGs."""
+"""Label maps: ``deepct masks`` beside MMSegmentation's own loop, from the same files to PNGs.
+
+The network's convolutions cost both the same. What deepct saves is 150 classes enlarged to the photo's size, summed and
+compared there (most of it, with a narrow network), attention's table of scores, and on a CPU the waiting of cores for
+each other. The wider the network, the nearer a CPU's ratio comes to 1; on a GPU half precision and batches remain.
+"""
 
 import tempfile
 from collections.abc import Callable
@@ -42,7 +47,10 @@ def label(ours: bool, photos: str, checkpoint: str, output: str, device: str) ->
 
 def label_by_deepct(photos: str, checkpoint: str, output: str, device: str) -> Callable[[], str]:
     """The command, in a process that runs already."""
+    from deepct.segmentation.backend import require_mmseg
     from deepct.segmentation.precompute import masks
+
+    require_mmseg()  # and so imports it, as the other does
 
     def work() -> str:
         folder = tempfile.mkdtemp(dir=output)
