@@ -44,7 +44,7 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# deepct beside the method as it is written and beside color-matcher; some 15 minutes on a quiet machine.
+# deepct beside the method as it is written and beside color-matcher; some 40 minutes on two quiet cores.
 # The any-size path's quality too: make bench ARGS="--checkpoint CKPT --photos DIR"
 bench: setup
 	PYTHONPATH=$(CURDIR)/tests $(BIN)/python -m benchmarks $(ARGS)
