@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
-from deepct.data.image import photo_size, read_photo, to_planes
+from deepct.data.image import find_reduction, photo_size, read_photo, to_planes
 from deepct.data.masks import read_mask, resize_labels
 from deepct.data.pairs import Pair
 from deepct.data.retouch import random_retouch
@@ -185,4 +185,4 @@ def crop_to_common(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> tuple[NDArray[
 def _reduction(paths: set[Path], side: int) -> int:
     """The reduction that keeps the shorter side of every one of these photos at least ``side`` px."""
     shortest = min(min(photo_size(path)) for path in paths)
-    return next((factor for factor in (8, 4, 2) if shortest >= factor * side), 1)
+    return find_reduction((shortest,), (side,))

@@ -101,6 +101,13 @@ def read_photo(path: str | Path, reduce: int = 1) -> NDArray[np.uint8]:
         raise unreadable(path, error) from error
 
 
+def find_reduction(size: tuple[int, ...], wanted: tuple[int, ...]) -> int:
+    """1, 2, 4 or 8: by how much sides may be reduced and still be no shorter than wanted."""
+    return max(
+        step for step in (1, 2, 4, 8) if step == 1 or all(a // step >= b for a, b in zip(size, wanted, strict=True))
+    )
+
+
 def read_centre(path: str | Path, crop: tuple[int, int], size: tuple[int, int]) -> NDArray[np.uint8]:
     """Read the centre of a photo at a smaller size, averaged over areas; formats and colours as in :func:`read_photo`.
 

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from deepct.ade20k import CLASSES
 from deepct.errors import ImageError
 from deepct.histogram import UNLABELLED
 
-NUM_CLASSES = 150
+NUM_CLASSES = len(CLASSES)
 """Classes of ADE20K, labelled 0 to 149."""
 
 MASK_SUFFIXES = (".png", ".npy")

@@ -6,9 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from multiprocessing import parent_process
-from pathlib import Path
 from threading import Thread
 
 from deepct.data.pairs import Scene
@@ -73,11 +71,3 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
-
-
-@contextmanager
-def written_aside(path: Path) -> Iterator[Path]:
-    """Another name to write under: the file appears under its own when it is whole."""
-    aside = path.with_name(f".{path.name}.part")
-    yield aside
-    aside.replace(path)

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from deepct.data.collection import find_collection
+from deepct.data.files import claim_folder, written_aside
 from deepct.data.image import photo_size, read_centre
 from deepct.data.masks import check_aspect, read_mask, resize_labels
 from deepct.data.pairs import AUTO_MASKS, SOURCE, Scene, check_sizes
-from deepct.data.pool import cores, work_off, written_aside
+from deepct.data.pool import cores, work_off
 from deepct.data.raw import RAW_SUFFIXES, raw_size, read_raw_centre
 from deepct.errors import DataError, DeepctError
 
@@ -100,20 +101,12 @@ class Copy:
             DataError: it was made with others, holds something else, or cannot be written.
         """
         settings = {"layout": self.layout, "size": self.size, "quality": self.quality}
-        path = self.folder / SETTINGS_FILE
-        try:
-            if path.is_file():
-                before = json.loads(path.read_text())
-                if before != settings:
-                    raise DataError(f"{self.folder}: was made with {before}, not {settings}; give another --output")
-            elif self.folder.is_dir() and any(not entry.name.startswith(".") for entry in self.folder.iterdir()):
-                raise DataError(f"{self.folder}: is not empty and no copy made by deepct; give --output a new folder")
-            else:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                with written_aside(path) as aside:
-                    aside.write_text(json.dumps(settings) + "\n")
-        except (OSError, ValueError) as error:
-            raise DataError(f"{path}: cannot be read or written ({error}); give another --output") from error
+        claim_folder(
+            self.folder / SETTINGS_FILE,
+            settings,
+            lambda before: "" if before == settings else f"was made with {before}, not {settings}",
+            "no copy made by deepct",
+        )
 
     def files(self, scene: Scene) -> dict[str, Path]:
         """What becomes of a scene: its versions and label map, by name, and the source, which makes a scene, last."""

@@ -5,7 +5,6 @@ partition of the scene tells the network which of the reference's colours belong
 """
 
 import hashlib
-import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -14,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from deepct.data.files import cache_folder, written_aside
 from deepct.data.image import read_photo
 from deepct.data.pairs import Scene
-from deepct.data.pool import cores, work_off, written_aside
+from deepct.data.pool import cores, work_off
 from deepct.errors import DataError, ImageError
 
 _SHORT_SIDE = 192  # px, at which regions are found
@@ -47,10 +47,9 @@ def segment(photo: NDArray[np.uint8], labels: int = 6) -> NDArray[np.uint8]:
 
 
 def regions_folder(root: str | Path) -> Path:
-    """Where the regions of a data set are kept: below ``XDG_CACHE_HOME``, or ``~/.cache``."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    """Where the regions of a data set are kept."""
     name = hashlib.sha256(str(Path(root).resolve()).encode()).hexdigest()[:16]
-    return Path(cache) / "deepct" / f"regions-{_VERSION}" / name
+    return cache_folder() / f"regions-{_VERSION}" / name
 
 
 def build_regions(scenes: Sequence[Scene], folder: Path, workers: int | None = None) -> None:

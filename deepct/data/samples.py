@@ -1,6 +1,5 @@
 """The embedded photos: a small data set in FiveK's shape, made from the photographs that scikit-image carries."""
 
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from deepct.data.files import cache_folder
 from deepct.data.regions import segment
 from deepct.data.retouch import EXPERTS
 
@@ -33,9 +33,8 @@ def load_sample(name: str) -> NDArray[np.uint8]:
 
 
 def samples_root() -> Path:
-    """Where the embedded data set lies: below ``XDG_CACHE_HOME``, or ``~/.cache``."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "deepct" / f"samples-{_VERSION}"
+    """Where the embedded data set lies."""
+    return cache_folder() / f"samples-{_VERSION}"
 
 
 def build_samples(root: str | Path | None = None) -> Path:

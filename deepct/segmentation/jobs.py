@@ -10,9 +10,9 @@ from typing import NamedTuple
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from deepct.data.image import PHOTO_SUFFIXES, photo_size, read_photo, to_planes
+from deepct.data.image import PHOTO_SUFFIXES, find_reduction, photo_size, read_photo, to_planes
 from deepct.errors import DataError, ImageError
-from deepct.segmentation.resize import Size, find_reduction, limit_size, resize_photo
+from deepct.segmentation.resize import Size, limit_size, resize_photo
 from deepct.segmentation.store import MASKS_FILE, MaskFolder, is_whole
 
 _THREADS = 8

@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from deepct.data.image import find_reduction
+
 Size = tuple[int, int]
 
 
@@ -35,13 +37,6 @@ def limit_size(size: Size, max_size: int) -> Size:
     less = max(1, short * max_size // long)
     more = min(max_size, round(long * less / short))
     return (more, less) if size[0] > size[1] else (less, more)
-
-
-def find_reduction(size: Size, wanted: Size) -> int:
-    """1, 2, 4 or 8: by how much a photo may be reduced and still not be smaller than wanted."""
-    return max(
-        step for step in (1, 2, 4, 8) if step == 1 or all(a // step >= b for a, b in zip(size, wanted, strict=True))
-    )
 
 
 def resize_photo(pixels: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:

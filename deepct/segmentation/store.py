@@ -1,6 +1,5 @@
 """The folder that ``deepct masks`` writes: palette PNGs, and what they are in ``masks.json``."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from deepct.data.files import claim_folder, written_aside
 from deepct.data.masks import read_mask
-from deepct.data.pool import written_aside
 from deepct.errors import DataError, ImageError
 from deepct.histogram import UNLABELLED
 from deepct.segmentation.resize import Size
@@ -59,24 +58,14 @@ class MaskFolder:
         Raises:
             DataError: it was made otherwise, holds something else, or cannot be written.
         """
-        path, settings = self.folder / MASKS_FILE, self.settings
-        try:
-            if path.is_file():
-                before = json.loads(path.read_text())
-                others = [key for key in settings if key != "checkpoint" and before.get(key) != settings[key]]
-                if others:
-                    found = ", ".join(
-                        f"{key} {_short(before.get(key))} and not {_short(settings[key])}" for key in others
-                    )
-                    raise DataError(f"{self.folder}: its label maps were made with {found}; give another --output")
-            elif self.folder.is_dir() and any(not entry.name.startswith(".") for entry in self.folder.iterdir()):
-                raise DataError(f"{self.folder}: is not empty and holds no {MASKS_FILE}; give --output a new folder")
-            else:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                with written_aside(path) as aside:
-                    aside.write_text(json.dumps(settings, indent=1) + "\n")
-        except (OSError, ValueError, AttributeError) as error:  # the last two: it is no JSON, or no table
-            raise DataError(f"{path}: cannot be read or written ({error}); give another --output") from error
+        settings = self.settings
+
+        def differ(before: Any) -> str:
+            others = [key for key in settings if key != "checkpoint" and before.get(key) != settings[key]]
+            found = ", ".join(f"{key} {_short(before.get(key))} and not {_short(settings[key])}" for key in others)
+            return f"its label maps were made with {found}" if others else ""
+
+        claim_folder(self.folder / MASKS_FILE, settings, differ, f"holds no {MASKS_FILE}")
 
     def write(self, labels: NDArray[np.uint8], path: Path) -> None:
         """Write one label map, (H, W) uint8; it appears under its name when it is whole.

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-Size = tuple[int, int]
+from deepct.segmentation.resize import Size
 
 _CHUNK = 2**15
 """Pixels whose logits are computed at once."""

@@ -11,11 +11,11 @@ from official_beit import TINY, official_state, write_official
 from PIL import Image
 from torch.nn import functional as F
 
-from deepct.data.image import to_planes
+from deepct.data.image import find_reduction, to_planes
 from deepct.errors import CheckpointError, ConfigError, DeepctError
 from deepct.segmentation.architecture import beit_config, find_architecture
 from deepct.segmentation.checkpoint import load_strictly, read_checkpoint
-from deepct.segmentation.resize import find_reduction, limit_size, resize_photo, scale_size
+from deepct.segmentation.resize import limit_size, resize_photo, scale_size
 from deepct.segmentation.windows import label_windows, place_windows
 
 pytest.importorskip("mmseg", reason="needs deepct[masks]")

@@ -1,0 +1,51 @@
+"""Files and folders that deepct makes."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from deepct.errors import DataError
+
+
+@contextmanager
+def written_aside(path: Path) -> Iterator[Path]:
+    """Another name to write under: the file appears under its own when it is whole."""
+    aside = path.with_name(f".{path.name}.part")
+    yield aside
+    aside.replace(path)
+
+
+def cache_folder() -> Path:
+    """Where deepct keeps what it can make again: below ``XDG_CACHE_HOME``, or ``~/.cache``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deepct"
+
+
+def claim_folder(path: Path, settings: dict[str, Any], differ: Callable[[Any], str], stranger: str) -> None:
+    """Make the folder of what a command writes, or check that it goes on with what lies there.
+
+    Args:
+        path: the file in the folder that says how its content is made.
+        settings: what it says.
+        differ: from what the file says to how that differs, in words; empty where the command may go on.
+        stranger: what a folder with other content is.
+
+    Raises:
+        DataError: it was made otherwise, holds something else, or cannot be read or written.
+    """
+    folder = path.parent
+    try:
+        if path.is_file():
+            difference = differ(json.loads(path.read_text()))
+            if difference:
+                raise DataError(f"{folder}: {difference}; give another --output")
+        elif folder.is_dir() and any(not entry.name.startswith(".") for entry in folder.iterdir()):
+            raise DataError(f"{folder}: is not empty and {stranger}; give --output a new folder")
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
+            with written_aside(path) as aside:
+                aside.write_text(json.dumps(settings, indent=1) + "\n")
+    except (OSError, ValueError, AttributeError) as error:  # the last two: it is no JSON, or no table
+        raise DataError(f"{path}: cannot be read or written ({error}); give another --output") from error
