@@ -1,6 +1,6 @@
 """The networks, in plain torch."""
 
-from deepct.networks.checkpoint import load_network, read_checkpoint
+from deepct.networks.checkpoint import WEIGHTS_SUFFIX, load_network, read_checkpoint, save_network, shipped_weights
 from deepct.networks.model import (
     WORKING_SIZE,
     ColorTransferNetwork,
@@ -10,6 +10,7 @@ from deepct.networks.model import (
 )
 
 __all__ = [
+    "WEIGHTS_SUFFIX",
     "WORKING_SIZE",
     "ColorTransferNetwork",
     "NetworkConfig",
@@ -17,4 +18,6 @@ __all__ = [
     "check_working_size",
     "load_network",
     "read_checkpoint",
+    "save_network",
+    "shipped_weights",
 ]
