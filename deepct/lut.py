@@ -44,6 +44,7 @@ class ColorLUT:
             np.savetxt(aside, red_fastest, "%.6f", header=header, comments="", encoding="ascii")
 
 
+@torch.inference_mode()
 def build_lut(
     network: ColorTransferNetwork,
     source: Tensor,

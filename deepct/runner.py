@@ -101,8 +101,9 @@ class DeepctCLI(LightningCLI):
         if command == "fit":
             raise CheckpointError(f"{path}: holds weights alone; a training is resumed from one of its own checkpoints")
         self._weights = load_network(path)
-        network = {"init_args": {"network": self._weights.config.as_dict()}}
-        self.config = self.parser.parse_object({command: {"model": network}}, self.config)
+        kind, network = self.config[command].model.class_path, self._weights.config.as_dict()
+        model = {"class_path": kind, "init_args": {"network": network}}
+        self.config = self.parser.parse_object({command: {"model": model}}, self.config)
         self.config[command].ckpt_path = None
 
     def after_instantiate_classes(self) -> None:
