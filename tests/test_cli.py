@@ -390,13 +390,14 @@ def test_a_configuration_of_ones_own_replaces_the_default() -> None:
     assert resolve_configs(["fit", "--data.root", "x"]) == ["fit", "--data.root", "x"]
 
 
+@pytest.mark.parametrize(("command", "figure"), [("test", "test/loss"), ("validate", "val/loss")])
 def test_weights_alone_are_measured_like_their_checkpoint(
-    trained_student: Path, shipped: Path, fivek_root: Path, tmp_path: Path
+    command: str, figure: str, trained_student: Path, shipped: Path, fivek_root: Path, tmp_path: Path
 ) -> None:
     losses = []
     for path in (trained_student, shipped):
-        assert main(words("test", "student", fivek_root, "--ckpt_path", path)) == 0
-        losses.append(metrics(tmp_path)["test/loss"][0])
+        assert main(words(command, "student", fivek_root, "--ckpt_path", path)) == 0
+        losses.append(metrics(tmp_path)[figure][0])
     assert losses[1] == pytest.approx(losses[0], rel=1e-2)
 
 
