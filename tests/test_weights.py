@@ -49,6 +49,8 @@ def test_weights_are_stored_in_half_precision_with_their_description(
     path = tmp_path / "w.safetensors"
     save_network(network, path)
     numbers = sum(tensor.numel() for tensor in network.state_dict().values())
+    (tmp_path / "any").touch()
+    assert path.stat().st_mode == (tmp_path / "any").stat().st_mode  # who installs the package can read it
     assert path.stat().st_size < 2 * numbers + 20_000
     with safe_open(path, "pt") as file:
         metadata = file.metadata()

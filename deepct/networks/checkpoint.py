@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from deepct import __version__
@@ -87,8 +87,8 @@ def save_network(network: ColorTransferNetwork, path: str | Path) -> None:
     config = replace(network.config, pretrained=False, scales=network.config.scales is not False)
     metadata = {"format": "pt", "deepct": __version__, "network": json.dumps(config.as_dict())}
     try:
-        save_file(state, path, metadata)
-    except (OSError, SafetensorError) as error:
+        Path(path).write_bytes(save(state, metadata))  # save_file would leave it to its owner's eyes alone
+    except OSError as error:
         raise CheckpointError(f"{path}: cannot be written ({error})") from error
 
 
