@@ -57,7 +57,7 @@ def literal_transfer(
 
 def _histogram(network: ColorTransferNetwork, pixels: Tensor) -> Tensor:
     """(3, N) pixels to their (1 + l_bins, ab_bins, ab_bins) histogram; zeros where there are none."""
-    ab_bins, l_bins = network.bins
+    ab_bins, l_bins = network.sight
     unit = (pixels.detach().float() + 1) / 2
     a, b = ((plane * ab_bins).floor().long().clamp(0, ab_bins - 1) for plane in unit[1:])
     lightness = (unit[0] * l_bins).floor().long().clamp(0, l_bins - 1)

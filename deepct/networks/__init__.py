@@ -2,7 +2,13 @@
 
 from deepct.networks.base import WORKING_SIZE, Study, TransferNetwork, check_strength, check_working_size
 from deepct.networks.build import build_network
-from deepct.networks.checkpoint import WEIGHTS_SUFFIX, load_network, read_checkpoint, shipped_weights
+from deepct.networks.checkpoint import (
+    WEIGHTS_SUFFIX,
+    load_network,
+    read_checkpoint,
+    save_network,
+    shipped_weights,
+)
 from deepct.networks.colormap import ColorMapNetwork
 from deepct.networks.config import NetworkConfig
 from deepct.networks.model import ColorTransferNetwork
@@ -20,5 +26,6 @@ __all__ = [
     "check_working_size",
     "load_network",
     "read_checkpoint",
+    "save_network",
     "shipped_weights",
 ]

@@ -1,5 +1,6 @@
 """Samples: what leaves the loader, and that its parts lie on top of each other."""
 
+import itertools
 import logging
 import pickle
 from pathlib import Path
@@ -227,19 +228,21 @@ def test_a_scene_without_label_map_is_unlabelled(fivek_root: Path) -> None:
 
 def test_looks_that_are_not_on_disk_are_retouched_on_the_fly(tmp_path: Path) -> None:
     photo = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
-    Image.fromarray(photo).save(tmp_path / "photo.png")
-    pairs = make_pairs(photo_scenes(tmp_path, None))
-    samples = {sample["name"]: sample for sample in map(read, [PairDataset(pairs, 40, 40)] * 10, range(10))}
+    for name in ("one", "two"):
+        Image.fromarray(photo).save(tmp_path / f"{name}.png")
+    dataset = PairDataset(make_pairs(photo_scenes(tmp_path, None)), 40, 40)
+    samples = {sample["name"]: sample for sample in map(read, [dataset] * len(dataset), range(len(dataset)))}
     plain = torch.from_numpy(photo[:, 5:45]).permute(2, 0, 1)
-    targets = set()
-    for look in "abcde":
-        retouched, identical = samples[f"photo/retouch/{look}"], samples[f"photo/identical/{look}"]
-        assert torch.equal(retouched["source"], plain)
-        assert not torch.equal(retouched["target"], plain)
+    targets, captured = set(), set()
+    for scene, look in itertools.product(("one", "two"), "abcde"):
+        retouched, identical = (samples[f"{scene}/{kind}/{look}"] for kind in ("retouch", "identical"))
+        captured.add(not torch.equal(retouched["source"], plain))
+        assert not torch.equal(retouched["target"], retouched["source"])
         assert torch.equal(identical["source"], identical["target"])
         assert not torch.equal(identical["source"], plain)
         targets |= {retouched["target"].numpy().tobytes(), identical["target"].numpy().tobytes()}
-    assert len(targets) == 10
+    assert len(targets) > 10  # several captured sources have the plain photo as their target
+    assert captured == {True, False}
 
 
 def test_training_draws_a_new_retouch_each_time(tmp_path: Path) -> None:
@@ -361,3 +364,66 @@ def test_versions_of_different_formats_show_the_same_scene(tmp_path: Path) -> No
     sample = PairDataset([pair], size=64, resize=72)[0]
     assert sample is not None
     assert (sample["source"].float() - sample["target"].float()).abs().mean() < 3
+
+
+def gradient_scene(folder: Path, height: int, width: int) -> Scene:
+    """A photo whose red and green tell each pixel's place, and a look that adds 20 to blue."""
+    down, across = np.meshgrid(np.arange(height), np.arange(width), indexing="ij")
+    source = np.stack((down, across, np.full((height, width), 100)), axis=-1).astype(np.uint8)
+    Image.fromarray(source).save(folder / "raw.png")
+    Image.fromarray(source + np.array((0, 0, 20), dtype=np.uint8)).save(folder / "a.png")
+    Image.fromarray((across // 50).astype(np.uint8)).save(folder / "mask.png")
+    return Scene("scene", folder / "raw.png", {"a": folder / "a.png"}, folder / "mask.png")
+
+
+@pytest.mark.parametrize("augment", [False, True])
+@pytest.mark.parametrize(("height", "width"), [(80, 200), (200, 80)])
+def test_disjoint_pairs_show_parts_without_a_pixel_in_common(
+    tmp_path: Path, augment: bool, height: int, width: int
+) -> None:
+    scene = gradient_scene(tmp_path, height, width)
+    dataset = PairDataset([Pair(scene, "a", "disjoint")], 24, 80, augment, label_share=1.0, zoom=0.4)
+    seen = set()
+    for sample in (read(dataset) for _ in range(12)):
+        own, theirs = sample["target"], sample["reference"]
+        assert torch.equal(own[:2], sample["source"][:2])
+        assert ((own[2] == 120) & (theirs[2] == 120) & (sample["source"][2] == 100)).all()
+        along = 1 if width > height else 0
+        assert own[along].max() < theirs[along].min() or theirs[along].max() < own[along].min()
+        assert torch.equal(sample["labels"], own[1] // 50)
+        assert torch.equal(sample["reference_labels"], theirs[1] // 50)
+        assert sample["shift"].tolist() == [0, 1]
+        seen.add(own.numpy().tobytes())
+    assert (len(seen) > 6) == augment
+
+
+def test_both_parts_of_a_disjoint_pair_get_the_same_made_look(tmp_path: Path) -> None:
+    Image.new("RGB", (90, 60), (120, 90, 60)).save(tmp_path / "photo.png")
+    pairs = make_pairs(photo_scenes(tmp_path, None), ["disjoint"])
+    targets = set()
+    for sample in map(read, [PairDataset(pairs, 16, 60, augment=True)] * 5, range(5)):
+        assert torch.equal(sample["target"], sample["reference"])
+        targets.add(tuple(sample["target"][:, 0, 0].tolist()))
+    assert len(targets) > 3
+
+
+def test_a_zoomed_sample_picks_the_photos_own_pixels(tmp_path: Path) -> None:
+    scene = gradient_scene(tmp_path, 80, 200)
+    dataset = PairDataset([Pair(scene, "a", "retouch")], 24, 80, augment=True, label_share=1.0, zoom=0.5)
+    spans = []
+    for sample in training_samples(dataset, 10):
+        assert torch.equal(sample["source"][:2], sample["target"][:2])
+        assert torch.equal(sample["labels"], sample["source"][1] // 50)
+        assert "reference" not in sample
+        spans.append(int(sample["source"][1].max()) - int(sample["source"][1].min()))
+    assert min(spans) >= 0.5 * 200 - 8
+    assert max(spans) - min(spans) > 20
+
+
+@pytest.mark.parametrize(("share", "shifted"), [(1.0, 40), (0.0, 0)])
+def test_a_share_of_the_pairs_is_shifted(tmp_path: Path, share: float, shifted: int) -> None:
+    pair = Pair(gradient_scene(tmp_path, 80, 90), "a", "retouch")
+    samples = training_samples(PairDataset([pair], 24, 80, augment=True, shift_share=share), 40)
+    assert sum(sample["shift"].tolist() != [0, 1] for sample in samples) == shifted
+    some = training_samples(PairDataset([pair], 24, 80, augment=True, shift_share=0.5), 40)
+    assert 8 < sum(sample["shift"].tolist() != [0, 1] for sample in some) < 32

@@ -11,7 +11,7 @@ from deepct.errors import CheckpointError
 from deepct.histogram import pair_histograms, soft_ab_histogram
 from deepct.losses import Measured, color_transfer_loss
 from deepct.modules import Student, Teacher, TransferModule
-from deepct.modules.base import count
+from deepct.modules.base import study_batch
 from deepct.networks import NetworkConfig
 from deepct.output import as_target
 
@@ -64,9 +64,10 @@ def test_the_students_loss_weighs_soft_and_hard_by_alpha(batch: TransferBatch, t
     losses = student.losses(batch)
     output = student.transfer(batch)
     assert student.teacher is not None
+    taught = student.teacher(batch, study_batch(batch, student.network), student.network.sight)
     hard, soft = (
         color_transfer_loss(Measured.of(output), Measured.of(target), student.weights, batch.identical).total
-        for target in (as_target(batch.target, output), student.teacher(batch, count(batch, student.network)))
+        for target in (as_target(batch.target, output), taught)
     )
     torch.testing.assert_close(losses["loss"], 0.3 * soft + 0.7 * hard)
     torch.testing.assert_close(losses["hard_loss"], hard)
@@ -91,7 +92,7 @@ def test_a_pairs_histograms_are_counted_once_for_student_and_teacher(
 ) -> None:
     counted = []
     monkeypatch.setattr(
-        "deepct.modules.base.pair_histograms", lambda *given: counted.append(given[-1]) or pair_histograms(*given)
+        "deepct.networks.model.pair_histograms", lambda *given: counted.append(given[-2]) or pair_histograms(*given)
     )
     student = Student(teacher, TINY)
     student.setup("fit")
@@ -200,7 +201,7 @@ def test_phases_replace_the_weights_from_their_epoch_on(
 def test_phases_leave_the_validation_figures_comparable(monkeypatch: pytest.MonkeyPatch) -> None:
     student = Student(network=TINY, phases=PHASES).eval()
     monkeypatch.setattr(Student, "current_epoch", 6)
-    assert student.current_weights() == (0.5, (10, 10, 0.5))
+    assert student.current_weights() == (0.5, (10, 10, 0.5, 0))
 
 
 def test_a_teacher_without_weight_is_not_asked(batch: TransferBatch, teacher: str) -> None:
@@ -228,7 +229,7 @@ def test_the_defaults_are_the_reports() -> None:
     for module in (teacher, student):
         group = module.configure_optimizers().param_groups[0]
         assert (group["lr"], group["betas"]) == (5e-5, (0.5, 0.999))
-        assert tuple(module.weights) == (10, 10, 0.5)
+        assert tuple(module.weights) == (10, 10, 0.5, 0)
     assert student.alpha == 0.5
 
 

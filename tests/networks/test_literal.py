@@ -113,7 +113,7 @@ def test_a_students_step_is_the_literal_one(kind: str, channels_last: bool) -> N
     labels, identical = label_maps(kind, size, size), torch.tensor([False, True])
     teacher = build(seed=1, decoder_widths=(8, 8, 6, 6, 4)).requires_grad_(False)
     student = Student(network=TINY, alpha=0.3, channels_last=channels_last)
-    student.teacher = lambda batch, histograms: teacher.transfer(batch.source, histograms)
+    student.teacher = lambda batch, study, sight: teacher.transfer(batch.source, study)
     names, parameters = zip(*student.network.named_parameters(), strict=True)
 
     fast = student.losses(TransferBatch(*photos, *labels, identical, ["a", "b"]))["loss"].mean()
