@@ -96,7 +96,7 @@ def judge(case: Case, methods: Sequence[Method], size: int, pictures: bool = Fal
         shown[method.name] = result
         verdict.rows.append(Row(case.track, case.name, method.name, {**measures, "seconds": seconds}))
     if pictures:
-        if photos.truth is not None:
+        if photos.truth is not None and photos.truth is not photos.reference:
             shown["truth"] = photos.truth
         verdict.pictures = {name: thumbnail(photo, THUMBNAIL) for name, photo in shown.items()}
     return verdict

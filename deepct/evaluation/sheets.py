@@ -15,7 +15,7 @@ MOST_SHEETS = 4
 """Sheets of a track; further pairs are not shown."""
 
 _CAPTION = 20
-_FIGURES = ("delta_e_mean", "swd", "mirror_delta_e")
+_FIGURES = {"delta_e_mean": "ΔE", "swd": "SWD", "mirror_delta_e": "ΔE"}
 _LAST = "truth"
 
 
@@ -37,7 +37,7 @@ def _captioned(verdict: Verdict, column: str) -> Picture:
     """A picture with the method's figure below it; blank where the method failed or does not serve the pair."""
     picture = verdict.pictures.get(column, np.full((THUMBNAIL, 1, 3), 255, np.uint8))
     measures = next((row.measures for row in verdict.rows if row.method == column), {})
-    text = next((f"{measures[name]:.1f}" for name in _FIGURES if name in measures), "")
+    text = next((f"{sign} {measures[name]:.1f}" for name, sign in _FIGURES.items() if name in measures), "")
     image = Image.new("RGB", (picture.shape[1], THUMBNAIL + _CAPTION), (255,) * 3)
     image.paste(Image.fromarray(picture))
     ImageDraw.Draw(image).text((0, THUMBNAIL + 2), text, fill=0, font=ImageFont.load_default(size=14))
