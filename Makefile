@@ -26,7 +26,7 @@ demo: setup
 	cd $(DEMO) && $(DEEPCT) test --config configs/demo/teacher.yaml --data.root samples --ckpt_path $(TEACHER)
 	cd $(DEMO) && $(DEEPCT) test --config configs/demo/student.yaml --data.root samples --ckpt_path $(STUDENT)
 	cp $(DEMO)/samples/raw/rocket.jpg $(DEMO)/samples/raw/ihc.jpg $(DEMO)/references
-	cd $(DEMO) && $(DEEPCT) predict --config configs/predict.yaml --ckpt_path $(STUDENT) \
+	cd $(DEMO) && $(DEEPCT) predict --ckpt_path $(STUDENT) \
 		--data.source samples/raw --data.reference references --output recoloured --writer.sheet true
 	@for name in teacher student; do awk -F, -v name=$$name '\
 		NR == 1 { for (i = 1; i <= NF; i++) if ($$i == "train/image_loss") column = i; next } \

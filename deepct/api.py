@@ -12,7 +12,8 @@ from torch import Tensor
 from deepct.data.image import to_pixels, to_planes, upright_srgb
 from deepct.data.masks import NUM_CLASSES, same_aspect, valid_labels
 from deepct.histogram import UNLABELLED
-from deepct.networks import WORKING_SIZE, ColorTransferNetwork, load_network
+from deepct.lut import LUT_SIZE, ColorLUT, build_lut
+from deepct.networks import WORKING_SIZE, ColorTransferNetwork, load_network, shipped_weights
 from deepct.semantics import DEFAULT, Semantics
 
 Photo = TypeVar("Photo", Image.Image, NDArray[np.uint8])
@@ -21,7 +22,7 @@ Photo = TypeVar("Photo", Image.Image, NDArray[np.uint8])
 class ColorTransfer:
     """Give photos the colours of others.
 
-    >>> transfer = ColorTransfer.load("student.ckpt")            # doctest: +SKIP
+    >>> transfer = ColorTransfer.load()                          # doctest: +SKIP
     >>> transfer.transfer(source, reference).save("result.png")  # doctest: +SKIP
 
     Args:
@@ -47,17 +48,24 @@ class ColorTransfer:
     @classmethod
     def load(
         cls,
-        path: str | Path,
+        path: str | Path | None = None,
         device: str | torch.device = "cpu",
         working_size: int | None = WORKING_SIZE,
         semantics: Semantics = DEFAULT,
     ) -> "ColorTransfer":
-        """Load a checkpoint that ``deepct fit`` wrote, teacher or student.
+        """Load a trained network.
+
+        Args:
+            path: a checkpoint that ``deepct fit`` wrote, teacher or student, or weights (``.safetensors``) that
+                ``deepct export`` wrote; by default the weights that come with deepct.
+            device: as in :class:`ColorTransfer`.
+            working_size: likewise.
+            semantics: likewise.
 
         Raises:
-            CheckpointError: the file is missing, or not a checkpoint of deepct. No code in it is ever run.
+            CheckpointError: the file is missing, or not of deepct. No code in it is ever run.
         """
-        return cls(load_network(path), device, working_size, semantics)
+        return cls(load_network(shipped_weights() if path is None else path), device, working_size, semantics)
 
     def transfer(
         self,
@@ -65,6 +73,7 @@ class ColorTransfer:
         reference: Image.Image | NDArray[np.uint8],
         source_labels: ArrayLike | None = None,
         reference_labels: ArrayLike | None = None,
+        strength: float = 1.0,
     ) -> Photo:
         """Recolour one photo, of any size.
 
@@ -74,11 +83,13 @@ class ColorTransfer:
             source_labels: (h, w) label map of the upright source, 0 to 149, or 255 for no label, of the photo's size or
                 smaller. Both maps or none.
             reference_labels: label map of the upright reference.
+            strength: how much of the transfer is wanted, from 0, the source as it is, to 1.
 
         Returns:
             The recoloured photo in the form and size of the upright source.
 
         Raises:
+            ConfigError: the strength is not from 0 to 1.
             ValueError: an array has another shape or type, or one label map came without the other.
         """
         photos = self._photo(source, "source"), self._photo(reference, "reference")
@@ -86,9 +97,31 @@ class ColorTransfer:
             self._labels(source_labels, photos[0], "source_labels"),
             self._labels(reference_labels, photos[1], "reference_labels"),
         )
-        result = self.network.recolor(*photos, *labels, self.working_size, self.semantics)
+        result = self.network.recolor(*photos, *labels, self.working_size, self.semantics, strength)
         pixels = to_pixels(result[0])
         return Image.fromarray(pixels) if isinstance(source, Image.Image) else pixels
+
+    def lut(
+        self,
+        source: Image.Image | NDArray[np.uint8],
+        reference: Image.Image | NDArray[np.uint8],
+        size: int = LUT_SIZE,
+        strength: float = 1.0,
+    ) -> ColorLUT:
+        """The global transfer from one photo to another as a 3-D LUT: ``transfer.lut(...).save("look.cube")``.
+
+        Args:
+            source: as in :meth:`transfer`.
+            reference: likewise.
+            size: points along each axis, 2 to 256.
+            strength: how much of the transfer is wanted, from 0 to 1.
+
+        Raises:
+            ConfigError: the network draws each pixel by its surroundings, or size or strength is out of range.
+            ValueError: an array has another shape or type.
+        """
+        photos = self._photo(source, "source"), self._photo(reference, "reference")
+        return build_lut(self.network, *photos, self.working_size, size, strength)
 
     def _photo(self, photo: Image.Image | NDArray[np.uint8], name: str) -> Tensor:
         pixels = np.asarray(upright_srgb(photo) if isinstance(photo, Image.Image) else photo)

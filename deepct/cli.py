@@ -1,4 +1,4 @@
-"""The command line: ``deepct fit | validate | test | predict | prepare | masks | evaluate``."""
+"""The command line: ``deepct fit | validate | test | predict | export | prepare | masks | evaluate``."""
 
 import gc
 import os
@@ -16,6 +16,7 @@ COMMANDS = {
     "validate": "measure the losses on the validation photos",
     "test": "measure losses, PSNR, SSIM and delta E on the test photos",
     "predict": "recolour a folder of photos",
+    "export": "write a checkpoint's weights alone, small, to ship or to share",
     "prepare": "make a compact copy of a photo collection, to train on",
     "masks": "make label maps of a folder of photos, by BEiT v2",
     "evaluate": "judge networks and classical transfers on folders of photos",
@@ -32,14 +33,16 @@ examples:
   deepct fit --config configs/teacher.yaml --data.root DIR
   deepct fit --config configs/student.yaml --data.root DIR --model.teacher CKPT
   deepct test --config configs/student.yaml --data.root DIR --ckpt_path CKPT
-  deepct predict --config configs/predict.yaml --ckpt_path CKPT --data.source DIR --data.reference DIR_OR_FILE \\
-      --output DIR
+  deepct predict --data.source DIR --data.reference FILE --output DIR
+  deepct predict --data.source FILE --data.reference FILE --output DIR --model.strength 0.7 --lut FILE.cube
+  deepct predict --data.source DIR --data.reference DIR_OR_FILE --output DIR --ckpt_path CKPT
+  deepct export --ckpt_path CKPT --output FILE.safetensors
   deepct prepare --root DIR --output DIR
   deepct masks --input DIR --output DIR --checkpoint FILE
   deepct evaluate --disjoint DIR --aligned DIR --wild DIR --checkpoint CKPT --output DIR
 
 `deepct COMMAND --help` lists a command's settings. Configurations that are not found as files are taken from those
-that come with deepct."""
+that come with deepct. Without a checkpoint, `deepct predict` takes the weights that come with deepct."""
 
 
 # Warnings of Lightning and torch about themselves, with nothing in them for a user to do.
@@ -72,6 +75,8 @@ def main(args: Sequence[str] | None = None) -> int:
             raise DeepctError(f"there is no command {words[0]!r}; there are {', '.join(COMMANDS)}")
         if words[0] == "prepare":
             return _run_prepare(words[1:])
+        if words[0] == "export":
+            return _run_export(words[1:])
         if words[0] == "masks":
             return _run_masks(words[1:])
         if words[0] == "evaluate":
@@ -98,6 +103,14 @@ def _run_prepare(words: list[str]) -> int:
     from deepct.data.prepare import prepare
 
     return auto_cli(prepare, args=words, as_positional=False, prog="deepct prepare")
+
+
+def _run_export(words: list[str]) -> int:
+    from jsonargparse import auto_cli
+
+    from deepct.networks.checkpoint import export
+
+    return auto_cli(export, args=words, as_positional=False, prog="deepct export")
 
 
 def _silence() -> None:
@@ -173,9 +186,13 @@ def _run_lightning(words: list[str]) -> int:
 def resolve_configs(words: Sequence[str]) -> list[str]:
     """Replace each ``--config FILE`` that is not there by deepct's own file of that name.
 
+    Where ``predict`` has none, it takes deepct's own.
+
     Raises:
         DeepctError: neither is there.
     """
+    if words[0] == "predict" and not any(re.match("(--config|-c)(=|$)", word) for word in words):
+        return ["predict", "--config", str(_own_configs() / "predict.yaml"), *words[1:]]
     resolved: list[str] = []
     for word in words:
         before, equals, path = word.rpartition("=") if word.startswith(("--config=", "-c=")) else ("", "", word)
@@ -190,13 +207,18 @@ def find_config(name: str) -> Path:
     Raises:
         DeepctError: there is no such file.
     """
-    package = Path(__file__).parent
-    folder = next((f for f in (package / "configs", package.parent / "configs") if f.is_dir()), package)
+    folder = _own_configs()
     for path in (Path(name), folder / name.removeprefix("configs/")):
         if path.is_file():
             return path
     own = ", ".join(sorted(f"configs/{path.relative_to(folder).as_posix()}" for path in folder.rglob("*.yaml")))
     raise DeepctError(f"{name}: there is no such configuration; deepct has {own}")
+
+
+def _own_configs() -> Path:
+    """Where they lie: in the package, or beside it in a checkout."""
+    package = Path(__file__).parent
+    return next((f for f in (package / "configs", package.parent / "configs") if f.is_dir()), package)
 
 
 def console() -> None:

@@ -54,6 +54,25 @@ def rgb_to_uint8(rgb: Tensor) -> Tensor:
     return (rgb.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8)
 
 
+def blend_into(photo: Tensor, result: Tensor, strength: float) -> Tensor:
+    """A photo on its way to a result.
+
+    The way is straight in sRGB: nothing on it leaves the gamut, it is what editors do by a layer's opacity, and a LUT,
+    which is interpolated in sRGB too, holds it exactly. Only what is returned is rounded.
+
+    Args:
+        photo: (..., 3, H, W) uint8 sRGB in [0, 255].
+        result: (..., 3, H, W) float sRGB in [0, 1]; values outside the range are clipped.
+        strength: 0 gives the photo bit for bit, 1 the result.
+
+    Returns:
+        (..., 3, H, W) uint8 sRGB in [0, 255].
+    """
+    if strength == 1:
+        return rgb_to_uint8(result)
+    return rgb_to_uint8(torch.lerp(uint8_to_rgb(photo), result.clamp(0.0, 1.0), strength))
+
+
 def rgb_to_lab(rgb: Tensor) -> Tensor:
     """SRGB to CIELAB.
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from deepct.color import normalized_to_rgb, rgb_to_normalized, rgb_to_uint8, uint8_to_rgb
+from deepct.color import blend_into, normalized_to_rgb, rgb_to_normalized, uint8_to_rgb
 
 RADIUS = 2
 """Half the side of a model's window, px of the small copy."""
@@ -110,12 +110,13 @@ def apply_color_models(models: Tensor, source: Tensor) -> Tensor:
         return apply_affine(full.unflatten(1, (3, 4)), source.float())
 
 
-def recolor_photo(models: Tensor, photo: Tensor) -> Tensor:
+def recolor_photo(models: Tensor, photo: Tensor, strength: float = 1.0) -> Tensor:
     """The same for a photo of any size, in bands: memory beyond the photo and its result is bounded.
 
     Args:
         models: (B, 3, 4, h, w).
         photo: (B, 3, H, W) uint8 sRGB.
+        strength: see :func:`deepct.color.blend_into`.
 
     Returns:
         (B, 3, H, W) uint8 sRGB.
@@ -124,7 +125,7 @@ def recolor_photo(models: Tensor, photo: Tensor) -> Tensor:
     for rows in _bands(photo):
         band = rgb_to_normalized(uint8_to_rgb(photo[..., rows, :]))
         band = _apply_to_band(models, band, rows.start, photo.shape[-2])
-        result[..., rows, :] = rgb_to_uint8(normalized_to_rgb(band))
+        result[..., rows, :] = blend_into(photo[..., rows, :], normalized_to_rgb(band), strength)
     return result
 
 

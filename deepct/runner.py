@@ -8,10 +8,10 @@ import lightning as L
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import WandbLogger
 
-from deepct.callbacks import PredictionWriter, TestResults
+from deepct.callbacks import LutWriter, PredictionWriter, TestResults
 from deepct.errors import CheckpointError, DeepctError
 from deepct.modules import Student, TransferModule
-from deepct.networks import read_checkpoint
+from deepct.networks import WEIGHTS_SUFFIX, ColorTransferNetwork, load_network, read_checkpoint, shipped_weights
 
 
 class RunConfig(SaveConfigCallback):
@@ -41,6 +41,8 @@ class DeepctCLI(LightningCLI):
 
     def __init__(self, args: ArgsType) -> None:
         self.status = 0
+        self._weights: ColorTransferNetwork | None = None
+        self._luts: LutWriter | None = None
         super().__init__(
             TransferModule,
             L.LightningDataModule,
@@ -62,6 +64,12 @@ class DeepctCLI(LightningCLI):
             parser.add_lightning_class_args(PredictionWriter, "writer")
             parser.link_arguments("output", "writer.output")
             parser.add_argument(
+                "--lut",
+                type=str | None,
+                default=None,
+                help="Write the transfer as a 3-D LUT too: FILE.cube for one pair, or a folder for one of each.",
+            )
+            parser.add_argument(
                 "--segment", type=str | None, default=None, help="Checkpoint of a segmentation model, to label photos."
             )
             parser.link_arguments("segment", "data.init_args.segment")
@@ -72,7 +80,11 @@ class DeepctCLI(LightningCLI):
         super().parse_arguments(parser, args)
         command = self.config.subcommand
         path = self.config[command].get("ckpt_path")
-        if path is not None:
+        if path is None and command == "predict":
+            path = shipped_weights()
+        if path is not None and Path(path).suffix == WEIGHTS_SUFFIX:
+            self._take_weights(path)
+        elif path is not None:
             kind = read_checkpoint(path)["hyper_parameters"]["_class_path"].rpartition(".")[2]
             wanted = self.config[command].model.class_path.rpartition(".")[2]
             if command == "fit" and kind != wanted:
@@ -82,6 +94,22 @@ class DeepctCLI(LightningCLI):
                 )
         elif command != "fit":
             raise CheckpointError(f"deepct {command} needs the checkpoint of a training: --ckpt_path CKPT")
+
+    def _take_weights(self, path: str | Path) -> None:
+        """Let the file say what the network is, and keep it from Lightning, which knows whole checkpoints alone."""
+        command = self.config.subcommand
+        if command == "fit":
+            raise CheckpointError(f"{path}: holds weights alone; a training is resumed from one of its own checkpoints")
+        self._weights = load_network(path)
+        kind, network = self.config[command].model.class_path, self._weights.config.as_dict()
+        model = {"class_path": kind, "init_args": {"network": network}}
+        self.config = self.parser.parse_object({command: {"model": model}}, self.config)
+        self.config[command].ckpt_path = None
+
+    def after_instantiate_classes(self) -> None:
+        """Load weights alone; a whole checkpoint is loaded by Lightning."""
+        if self._weights is not None:
+            self.model.network.load_state_dict(self._weights.state_dict())
 
     def before_instantiate_classes(self) -> None:
         """Say what is not installed, which jsonargparse would bury."""
@@ -100,20 +128,29 @@ class DeepctCLI(LightningCLI):
         print(f"best checkpoint: {path}")
         if isinstance(self.model, Student):
             print(
-                "recolour photos with it: deepct predict --config configs/predict.yaml --data.source DIR "
-                f"--data.reference FILE --output DIR --ckpt_path {path}"
+                "recolour photos with it: deepct predict --data.source DIR --data.reference FILE --output DIR "
+                f"--ckpt_path {path}"
             )
         else:
             print(f"distil a student from it: deepct fit --config configs/student.yaml --model.teacher {path}")
 
+    def before_predict(self) -> None:
+        """Write LUTs too, where they are asked for."""
+        if self.config_init.predict.lut is not None:
+            self._luts = LutWriter(self.config_init.predict.lut)
+            self.trainer.callbacks.append(self._luts)  # type: ignore[attr-defined]
+
     def after_predict(self) -> None:
         """List what failed."""
         writer = next(callback for callback in self.trainer.callbacks if isinstance(callback, PredictionWriter))  # type: ignore[attr-defined]
-        self.status = int(bool(writer.failures))
+        failures = writer.failures + (self._luts.failures if self._luts else [])
+        self.status = int(bool(failures))
         if not self.trainer.is_global_zero:
             return
         print(f"{len(writer.written)} photos written to {writer.output}")
+        if self._luts:
+            print(f"{len(self._luts.written)} LUTs written to {self._luts.path}")
         if writer.notes:
             print(f"{len(writer.notes)} without labels:", *writer.notes, sep="\n  ")
-        if writer.failures:
-            print(f"{len(writer.failures)} failed:", *writer.failures, sep="\n  ")
+        if failures:
+            print(f"{len(failures)} failed:", *failures, sep="\n  ")

@@ -9,7 +9,7 @@ from PIL import Image
 
 import deepct
 from deepct import ColorTransfer
-from deepct.errors import CheckpointError
+from deepct.errors import CheckpointError, ConfigError
 from deepct.modules import Student
 from deepct.networks import NetworkConfig
 
@@ -106,3 +106,14 @@ def test_a_large_photo_is_decided_at_the_working_size(checkpoint: Path) -> None:
     assert not np.array_equal(large, whole)
     assert np.array_equal(ColorTransfer.load(checkpoint, working_size=120).transfer(source, reference), whole)
     assert np.array_equal(ColorTransfer.load(checkpoint).transfer(source, reference), whole)
+
+
+def test_strength_is_chosen_for_each_transfer(checkpoint: Path) -> None:
+    transfer = ColorTransfer.load(checkpoint)
+    source, reference = photo(40, 52), photo(33, 47, seed=1)
+    full = transfer.transfer(source, reference).astype(float)
+    half = transfer.transfer(source, reference, strength=0.5)
+    assert np.abs(half - (source + full) / 2).max() <= 0.75  # the full transfer is rounded, and the half
+    assert np.array_equal(transfer.transfer(source, reference, strength=0), source)
+    with pytest.raises(ConfigError, match=r"strength must be from 0, .* got 1\.5"):
+        transfer.transfer(source, reference, strength=1.5)

@@ -17,7 +17,7 @@ from PIL import Image
 from deepct.cli import COMMANDS, main, resolve_configs
 from deepct.data.folder import FolderDataModule
 from deepct.modules.student import FrozenTeacher
-from deepct.networks import load_network
+from deepct.networks import ColorTransferNetwork, checkpoint, load_network
 from deepct.runner import DeepctCLI
 
 CONF = Path(__file__).parent / "conf"
@@ -107,7 +107,7 @@ def test_help_lists_every_command_in_under_five_seconds() -> None:
     done = subprocess.run([sys.executable, "-m", "deepct.cli", "--help"], capture_output=True, text=True, check=True)
     assert time.monotonic() - start < 5
     listed = {line.split()[0] for line in done.stdout.split("commands:\n")[1].split("\n\n")[0].splitlines()}
-    assert listed == {*DeepctCLI.subcommands(), "prepare", "masks", "evaluate"} == {*COMMANDS}
+    assert listed == {*DeepctCLI.subcommands(), "export", "prepare", "masks", "evaluate"} == {*COMMANDS}
 
 
 def test_help_loads_nothing_heavy() -> None:
@@ -319,15 +319,11 @@ def test_a_teacher_without_decoder_pictures_cannot_teach_them(
     assert "no decoder pictures" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["validate", "test", "predict"])
+@pytest.mark.parametrize("command", ["validate", "test"])
 def test_commands_that_need_a_checkpoint_say_so(
     command: str, fivek_root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = words(command, "teacher", fivek_root)
-    if command == "predict":
-        files = ["--data.source", "x", "--data.reference", "y", "--output", "z"]
-        arguments = ["predict", "--config", "configs/predict.yaml", *files]
-    assert main(arguments) == 2
+    assert main(words(command, "teacher", fivek_root)) == 2
     assert f"deepct {command} needs the checkpoint of a training: --ckpt_path" in capsys.readouterr().err
 
 
@@ -345,6 +341,150 @@ def test_fit_ends_with_the_checkpoint_and_the_next_command(
     printed = capsys.readouterr().out
     assert "best checkpoint: runs/run/version_0/checkpoints/best.ckpt" in printed
     assert "deepct fit --config configs/student.yaml --model.teacher runs/run/version_0" in printed
+
+
+@pytest.fixture
+def shipped(trained_student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Weights of the tiny student, in the place of those that ship."""
+    path = tmp_path / "shipped.safetensors"
+    assert main(["export", "--ckpt_path", str(trained_student), "--output", str(path)]) == 0
+    monkeypatch.setattr(checkpoint, "SHIPPED", path)
+    return path
+
+
+def predict_plainly(photos: Path, *more: str | Path) -> int:
+    """With nothing but the photos and the place to write to."""
+    arguments = ["--data.source", photos / "source", "--data.reference", photos / "reference" / "ref.png"]
+    return main(["predict", *map(str, [*arguments, "--output", photos / "out", *more])])
+
+
+def pictures(folder: Path) -> dict[str, np.ndarray]:
+    return {path.name: np.asarray(Image.open(path)).astype(int) for path in folder.glob("*.png")}
+
+
+def test_predict_needs_nothing_but_photos(trained_student: Path, shipped: Path, photos: Path) -> None:
+    (photos / "configs").mkdir()
+    (photos / "configs" / "predict.yaml").write_text("nobody: asked for this file\n")
+    assert predict_plainly(photos) == 0
+    plain = pictures(photos / "out")
+    (photos / "configs" / "predict.yaml").unlink()
+    assert predict(trained_student, photos) == 0
+    whole = pictures(photos / "out")
+    assert sorted(plain) == sorted(whole) == ["one__ref.png", "two__ref.png"]
+    assert all(np.abs(plain[name] - whole[name]).max() <= 1 for name in plain)  # half precision
+
+
+def test_predict_without_any_weights_says_so(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(checkpoint, "SHIPPED", photos / "none.safetensors")
+    assert predict_plainly(photos) == 2
+    assert "none.safetensors: this copy of deepct comes without trained weights" in capsys.readouterr().err
+
+
+def test_a_configuration_of_ones_own_replaces_the_default() -> None:
+    for mine in (["--config", "configs/predict.yaml"], ["--config=configs/predict.yaml"], ["-c", "configs/wandb.yaml"]):
+        assert len(resolve_configs(["predict", *mine])) == 1 + len(mine)
+    first, flag, path, *rest = resolve_configs(["predict", "--configure", "x"])
+    assert (first, flag, Path(path).name, rest) == ("predict", "--config", "predict.yaml", ["--configure", "x"])
+    assert resolve_configs(["fit", "--data.root", "x"]) == ["fit", "--data.root", "x"]
+
+
+@pytest.mark.parametrize(("command", "figure"), [("test", "test/loss"), ("validate", "val/loss")])
+def test_weights_alone_are_measured_like_their_checkpoint(
+    command: str, figure: str, trained_student: Path, shipped: Path, fivek_root: Path, tmp_path: Path
+) -> None:
+    losses = []
+    for path in (trained_student, shipped):
+        assert main(words(command, "student", fivek_root, "--ckpt_path", path)) == 0
+        losses.append(metrics(tmp_path)[figure][0])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-2)
+
+
+def test_weights_decide_the_network_whatever_the_flags_say(shipped: Path, photos: Path) -> None:
+    assert predict_plainly(photos) == 0
+    plain = pictures(photos / "out")
+    assert predict_plainly(photos, "--model.network.refinement_width", "9", "--ckpt_path", shipped) == 0
+    again = pictures(photos / "out")
+    assert all(np.array_equal(plain[name], again[name]) for name in plain)
+
+
+def test_weights_alone_teach_but_resume_nothing(
+    trained_teacher: Path, shipped: Path, fivek_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words("fit", "student", fivek_root, "--model.teacher", shipped, "--ckpt_path", shipped)) == 2
+    assert "shipped.safetensors: holds weights alone; a training is resumed from" in capsys.readouterr().err
+    teacher = tmp_path / "teacher.safetensors"
+    assert main(["export", "--ckpt_path", str(trained_teacher), "--output", str(teacher)]) == 0
+    assert main(words("fit", "student", fivek_root, "--model.teacher", teacher)) == 0
+
+
+def test_strength_is_a_flag(shipped: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sources = pictures(photos / "source")
+    results = {}
+    for strength in ("0", "0.5", "1"):
+        assert predict_plainly(photos, "--model.strength", strength) == 0
+        results[strength] = pictures(photos / "out")
+    for name in ("one", "two"):
+        none, half, full = (results[strength][f"{name}__ref.png"] for strength in ("0", "0.5", "1"))
+        assert np.array_equal(none, sources[f"{name}.png"])
+        assert np.abs(half - (none + full) / 2).max() <= 0.75
+        assert np.abs(full - none).mean() > 1
+    assert predict_plainly(photos, "--model.strength", "2") == 2
+    assert "strength must be from 0, the source as it is, to 1, the full transfer, got 2" in capsys.readouterr().err
+
+
+@pytest.fixture
+def inverting(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks whose transfers turn colours into their complements, as far as LUTs can tell."""
+    monkeypatch.setattr(ColorTransferNetwork, "lattice", lambda self, source, reference, colors, size: 1 - colors)
+
+
+def cube(path: Path) -> np.ndarray:
+    """The rows of a .cube file, (N, 3)."""
+    return np.loadtxt(path, skiprows=4)
+
+
+def test_predict_writes_the_lut_of_one_pair(inverting: None, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (photos / "source" / "two.png").unlink()
+    look = photos / "looks" / "look.cube"
+    assert predict_plainly(photos, "--lut", look, "--model.strength", "0.25") == 0
+    assert look.read_text().startswith('TITLE "look"\nLUT_3D_SIZE 33\n')
+    rows = cube(look)
+    assert rows.shape == (33**3, 3)
+    np.testing.assert_allclose(rows[[0, -1]], [[0.25] * 3, [0.75] * 3])
+    assert sorted(pictures(photos / "out")) == ["one__ref.png"]
+    assert f"1 LUTs written to {look}" in capsys.readouterr().out
+
+
+def test_predict_writes_a_lut_for_each_pair_into_a_folder(
+    inverting: None, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photos / "source" / "broken.jpg").write_bytes(b"no photo")
+    (photos / "looks" / "one__ref.cube").mkdir(parents=True)  # in the way
+    assert predict_plainly(photos, "--lut", photos / "looks") == 1
+    assert [path.name for path in (photos / "looks").glob("*.cube") if path.is_file()] == ["two__ref.cube"]
+    printed = capsys.readouterr().out
+    assert "1 LUTs written to" in printed
+    assert "2 failed:" in printed
+    assert f"{photos / 'looks' / 'one__ref.cube'}: cannot be written" in printed
+    assert sorted(pictures(photos / "out")) == ["one__ref.png", "two__ref.png"]
+
+
+def test_a_lut_that_cannot_be_is_refused_before_any_photo_is_written(
+    shipped: Path, photos: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (photos / "file").touch()
+    masks = [f"--data.{kind}_masks={photos / kind}_masks" for kind in ("source", "reference")]
+    for flags, message in (
+        (["--lut", "looks"], "draws each pixel by its surroundings, so no table of colours"),
+        (["--lut", "look.cube"], "look.cube: holds the transfer of one pair, but there are 2; give --lut a folder"),
+        (["--lut", "file"], "file: is a file, and neither a folder nor a .cube"),
+        (["--lut", "looks", *masks], "which no LUT can say; leave out either --lut or the label maps"),
+    ):
+        assert predict_plainly(photos, *flags) == 2
+        assert message in capsys.readouterr().err
+        assert not pictures(photos / "out")
 
 
 def test_predict_goes_on_past_a_broken_photo_and_ends_with_1(

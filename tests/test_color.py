@@ -109,3 +109,18 @@ def test_a_half_turn_of_the_hue_makes_red_cyan() -> None:
 def test_wrong_shapes_and_types_are_refused(planes: Tensor) -> None:
     with pytest.raises(ValueError, match="expected"):
         color.rgb_to_lab(planes)
+
+
+def test_a_blend_goes_straight_from_every_value_to_every_value() -> None:
+    values = torch.arange(256, dtype=torch.uint8)
+    photo, end = (plane.expand(3, 256, 256) for plane in torch.meshgrid(values, values, indexing="ij"))
+    assert torch.equal(color.blend_into(photo, color.uint8_to_rgb(end), 0.0), photo)
+    assert torch.equal(color.blend_into(photo, color.uint8_to_rgb(end), 1.0), end)
+    exact = 0.7 * photo.double() + 0.3 * end.double()
+    assert (color.blend_into(photo, color.uint8_to_rgb(end), 0.3).double() - exact).abs().max() < 0.5 + 1e-4
+
+
+def test_a_blend_clips_its_end_before_it_goes_there() -> None:
+    photo = torch.full((3, 1, 1), 100, dtype=torch.uint8)
+    for beyond, edge in ((9.0, 255), (-9.0, 0)):
+        assert (color.blend_into(photo, torch.full((3, 1, 1), beyond), 0.5) == round((100 + edge) / 2)).all()

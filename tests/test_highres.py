@@ -254,3 +254,21 @@ def test_label_maps_may_have_any_size() -> None:
     enlarged = labels.repeat_interleave(64, 1).repeat_interleave(64, 2)
     small = mine.recolor(photo, reference, labels, labels, working_size=64)
     assert torch.equal(small, mine.recolor(photo, reference, enlarged, enlarged, working_size=64))
+
+
+@pytest.mark.parametrize("size", [(40, 52), (90, 120)])  # seen whole, and decided at the working size
+def test_strength_goes_from_the_source_to_the_full_transfer(size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    network = ColorTransferNetwork(TINY).eval()
+    source, reference = random_photo(*size), random_photo(33, 47, seed=1)
+    full = network.recolor(source, reference, working_size=60)
+    half = network.recolor(source, reference, working_size=60, strength=0.5)
+    assert torch.equal(network.recolor(source, reference, working_size=60, strength=0), source)
+    assert torch.equal(network.recolor(source, reference, working_size=60, strength=1), full)
+    assert (half.double() - (source.double() + full.double()) / 2).abs().max() <= 0.75  # the end is rounded too
+
+
+@pytest.mark.parametrize("strength", [-0.1, 1.01, float("nan")])
+def test_a_strength_out_of_range_is_refused(strength: float) -> None:
+    with pytest.raises(ConfigError, match="strength must be from 0"):
+        ColorTransferNetwork(TINY).recolor(random_photo(32, 32), random_photo(32, 32), strength=strength)

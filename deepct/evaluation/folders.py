@@ -107,7 +107,7 @@ def trust_cases(others: Iterable[Case]) -> list[TrustCase]:
             photos[case.photo] = None
         elif isinstance(case, WildCase):
             photos[case.source] = None
-    return [TrustCase(path.stem, path) for path in photos]
+    return [TrustCase(f"{path.parent.name}/{path.stem}", path) for path in photos]
 
 
 def _pair_versions(scene: str, versions: dict[str, Path]) -> list[AlignedCase]:

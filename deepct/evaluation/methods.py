@@ -35,7 +35,7 @@ class Method:
 
     Attributes:
         name: as it stands in the results.
-        checkpoint: a network's file; none for one of :data:`CLASSICAL`, and for :data:`SHIPPED`.
+        checkpoint: a network's file; None for one of :data:`CLASSICAL`, and for :data:`SHIPPED`.
         labels: whether the network is given the label maps.
     """
 
@@ -69,8 +69,7 @@ def load(checkpoint: str | None) -> ColorTransfer:
     Raises:
         CheckpointError: it cannot be loaded.
     """
-    loader: Callable[..., ColorTransfer] = ColorTransfer.load
-    return loader() if checkpoint is None else loader(checkpoint)
+    return ColorTransfer.load(checkpoint)
 
 
 def choose_methods(names: Sequence[str], checkpoints: Sequence[str]) -> list[Method]:

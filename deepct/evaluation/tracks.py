@@ -52,7 +52,7 @@ class Case(ABC):
     """A pair of one track.
 
     Attributes:
-        name: unique within the track; everything random about the pair follows from it.
+        name: what the pair is called; everything random about it follows from that.
     """
 
     track: ClassVar[str]

@@ -13,7 +13,7 @@ from deepct.data.augment import TransferBatch
 from deepct.data.folder import PhotoPair, Prediction
 from deepct.histogram import PairHistograms, pair_histograms
 from deepct.losses import LossTerms, LossWeights, Measured, color_transfer_loss
-from deepct.networks import ColorTransferNetwork, NetworkConfig, check_working_size
+from deepct.networks import ColorTransferNetwork, NetworkConfig, check_strength, check_working_size
 from deepct.output import TransferOutput, as_target
 from deepct.semantics import Semantics
 
@@ -26,20 +26,23 @@ class Execution(NamedTuple):
         channels_last: keep the channels of a pixel together in memory.
         compile: let torch.compile fuse CTN's operations, which takes a minute or two before the first step.
         semantics: for prediction, how label maps steer the transfer.
+        strength: for prediction, how much of the transfer is wanted, from 0 to 1.
     """
 
     working_size: int | None
     channels_last: bool
     compile: bool
     semantics: Semantics
+    strength: float
 
     def apply(self, network: ColorTransferNetwork) -> ColorTransferNetwork:
         """The network, set to run so.
 
         Raises:
-            ConfigError: the working size is below 32 px.
+            ConfigError: the working size is below 32 px, or the strength not from 0 to 1.
         """
         check_working_size(self.working_size)
+        check_strength(self.strength)
         if self.channels_last:
             network.to(memory_format=torch.channels_last)
         if self.compile:
@@ -153,6 +156,7 @@ class TransferModule(L.LightningModule):
                 batch.reference_labels,
                 self.execution.working_size,
                 self.execution.semantics,
+                self.execution.strength,
             )
         except (RuntimeError, MemoryError) as error:
             if "memory" not in str(error) and not isinstance(error, MemoryError):

@@ -77,6 +77,7 @@ class Student(TransferModule):
         channels_last: keep the channels of a pixel together in memory.
         compile: let torch.compile fuse the networks' operations.
         semantics: for prediction, how label maps steer the transfer.
+        strength: for prediction, how much of the transfer is wanted, from 0, the source as it is, to 1.
     """
 
     def __init__(
@@ -95,10 +96,11 @@ class Student(TransferModule):
         channels_last: bool = False,
         compile: bool = False,
         semantics: Semantics = DEFAULT,
+        strength: float = 1.0,
     ) -> None:
         scales = any(value > 0 for value in (lambda_multiscale, *(phase["lambda_multiscale"] for phase in phases)))
         weights = LossWeights(lambda_histogram, lambda_multiscale, identical_weight)
-        execution = Execution(working_size, channels_last, compile, semantics)
+        execution = Execution(working_size, channels_last, compile, semantics, strength)
         super().__init__(network or REPORT_STUDENT, lr, betas, weights, scales, execution)
         self.alpha = alpha
         self.hen_from_teacher = hen_from_teacher

@@ -25,6 +25,7 @@ class Teacher(TransferModule):
         channels_last: keep the channels of a pixel together in memory.
         compile: let torch.compile fuse the network's operations.
         semantics: for prediction, how label maps steer the transfer.
+        strength: for prediction, how much of the transfer is wanted, from 0, the source as it is, to 1.
     """
 
     def __init__(
@@ -39,9 +40,10 @@ class Teacher(TransferModule):
         channels_last: bool = False,
         compile: bool = False,
         semantics: Semantics = DEFAULT,
+        strength: float = 1.0,
     ) -> None:
         weights = LossWeights(lambda_histogram, lambda_multiscale, identical_weight)
-        execution = Execution(working_size, channels_last, compile, semantics)
+        execution = Execution(working_size, channels_last, compile, semantics, strength)
         super().__init__(network or NetworkConfig(), lr, betas, weights, lambda_multiscale > 0, execution)
 
     def losses(self, batch: TransferBatch) -> dict[str, Tensor]:

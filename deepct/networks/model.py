@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deepct.color import normalized_to_rgb, rgb_to_normalized, rgb_to_uint8
+from deepct.color import blend_into, normalized_to_rgb, rgb_to_normalized
 from deepct.errors import ConfigError
 from deepct.highres import apply_affine, apply_color_models, fit_color_models, recolor_photo, shrink_photo
 from deepct.histogram import PairHistograms, pair_histograms
@@ -35,6 +35,16 @@ def check_working_size(working_size: int | None) -> None:
         raise ConfigError(
             f"working_size must be {_MIN_WORKING_SIZE} px or more, or null for full size, got {working_size}"
         )
+
+
+def check_strength(strength: float) -> None:
+    """Check how much of a transfer is wanted.
+
+    Raises:
+        ConfigError: it is not from 0 to 1.
+    """
+    if not 0 <= strength <= 1:
+        raise ConfigError(f"strength must be from 0, the source as it is, to 1, the full transfer, got {strength}")
 
 
 @dataclass
@@ -182,6 +192,7 @@ class ColorTransferNetwork(nn.Module):
         reference_labels: Tensor | None = None,
         working_size: int | None = None,
         semantics: Semantics = DEFAULT,
+        strength: float = 1.0,
     ) -> Tensor:
         """Recolour photos of any size.
 
@@ -194,15 +205,18 @@ class ColorTransferNetwork(nn.Module):
                 side is no less than 32, and local colour models take the decision to every pixel. Smaller photos, and
                         all with None, are seen whole.
             semantics: how label maps steer the transfer.
+            strength: how much of the transfer is wanted, from 0, the source bit for bit, to 1; see
+                :func:`deepct.color.blend_into`.
 
         Returns:
             (B, 3, H, W) uint8 sRGB.
 
         Raises:
-            ConfigError: the working size is below 32.
+            ConfigError: the working size is below 32, or the strength not from 0 to 1.
             ValueError: one label map came without the other.
         """
         check_working_size(working_size)
+        check_strength(strength)
         working, labels = _working_copy(source, source_labels, working_size)
         reference, reference_labels = _working_copy(reference, reference_labels, working_size)
         matches = None
@@ -211,8 +225,28 @@ class ColorTransferNetwork(nn.Module):
         histograms = pair_histograms(working, reference, labels, reference_labels, *self.bins, matches)
         seen, output = self._decide(working, histograms, semantics, scales=False)
         if seen.shape == source.shape:
-            return rgb_to_uint8(normalized_to_rgb(output.image.float()))
-        return recolor_photo(fit_color_models(seen, output.image), source)
+            return blend_into(source, normalized_to_rgb(output.image.float()), strength)
+        return recolor_photo(fit_color_models(seen, output.image), source, strength)
+
+    def lattice(self, source: Tensor, reference: Tensor, colors: Tensor, working_size: int | None = None) -> Tensor:
+        """What the global transfer from a source to a reference makes of given colours, wherever they stand.
+
+        Args:
+            source: (1, 3, H, W) uint8 sRGB.
+            reference: (1, 3, H', W') uint8 sRGB.
+            colors: (N, 3) sRGB in [0, 1].
+            working_size: as in :meth:`recolor`.
+
+        Returns:
+            (N, 3) sRGB in [0, 1].
+
+        Raises:
+            ConfigError: this network draws each pixel by its surroundings.
+        """
+        raise ConfigError(
+            "this network draws each pixel by its surroundings, so no table of colours (LUT) holds its transfer; "
+            "recolour photos with it, or take the weights of a network that maps colours"
+        )
 
 
 def _regions(histograms: PairHistograms, seen: Tensor, semantics: Semantics) -> Tensor | None:

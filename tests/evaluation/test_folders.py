@@ -77,6 +77,6 @@ def test_wild_pairs_are_those_of_in_and_ref_with_maps_where_both_have_them(tmp_p
 
 
 def test_trust_takes_each_photo_of_the_disjoint_and_wild_tracks_once(tmp_path: Path) -> None:
-    touch(tmp_path, "a.png", "b.png")
-    cases = [*disjoint_cases(tmp_path), *wild_cases(tmp_path)[0]]
-    assert [case.name for case in trust_cases(cases)] == ["a", "b"]
+    folder = touch(tmp_path / "photos", "a.png", "b.png")
+    cases = [*disjoint_cases(folder), *wild_cases(folder)[0]]
+    assert [case.name for case in trust_cases(cases)] == ["photos/a", "photos/b"]
