@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from deepct.callbacks.sheet import Picture
 from deepct.data.pool import cores, work_off_jobs
 from deepct.errors import DataError
 from deepct.evaluation.folders import aligned_cases, disjoint_cases, protocol_cases, trust_cases, wild_cases
@@ -17,6 +16,7 @@ from deepct.evaluation.methods import Method, choose_methods
 from deepct.evaluation.report import TRACKS, as_html, as_markdown, make_tables, write_pairs
 from deepct.evaluation.sheets import MOST_SHEETS, SHEET_ROWS, draw_sheets
 from deepct.evaluation.tracks import LEAST_SIDE, Case
+from deepct.sheet import Picture
 
 PAIRS_FILE = "pairs.csv"
 

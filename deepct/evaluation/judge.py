@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deepct.callbacks.sheet import thumbnail
 from deepct.color import uint8_to_rgb
 from deepct.data.image import to_planes
 from deepct.errors import DeepctError
@@ -17,6 +16,7 @@ from deepct.evaluation.lab import Photo
 from deepct.evaluation.methods import Method
 from deepct.evaluation.metrics import color_quantiles, delta_e_2000, image_loss, picture_metrics, sliced_wasserstein
 from deepct.evaluation.tracks import Case, Photos, ProtocolCase, TrustCase
+from deepct.sheet import thumbnail
 
 THUMBNAIL = 150
 """Height of the pictures on a contact sheet, px."""

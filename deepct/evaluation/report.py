@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from deepct.callbacks.sheet import Picture
 from deepct.evaluation.judge import Row
 from deepct.evaluation.methods import ORACLE
+from deepct.sheet import Picture
 
 
 class Measure(NamedTuple):

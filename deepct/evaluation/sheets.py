@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from deepct.callbacks.sheet import Picture, contact_sheet
 from deepct.evaluation.judge import THUMBNAIL, Verdict
+from deepct.sheet import Picture, contact_sheet
 
 SHEET_ROWS = 10
 """Pairs on a sheet."""
