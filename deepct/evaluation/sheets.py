@@ -15,7 +15,7 @@ MOST_SHEETS = 4
 """Sheets of a track; further pairs are not shown."""
 
 _CAPTION = 20
-_FIGURES = {"delta_e_mean": "ΔE", "swd": "SWD", "mirror_delta_e": "ΔE"}
+_FIGURES = {"delta_e_mean": "delta E", "swd": "SWD", "mirror_delta_e": "delta E"}
 _LAST = "truth"
 
 
