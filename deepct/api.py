@@ -12,8 +12,9 @@ from torch import Tensor
 from deepct.data.image import to_pixels, to_planes, upright_srgb
 from deepct.data.masks import NUM_CLASSES, same_aspect, valid_labels
 from deepct.histogram import UNLABELLED
-from deepct.lut import LUT_SIZE, ColorLUT, build_lut
-from deepct.networks import WORKING_SIZE, ColorTransferNetwork, load_network, shipped_weights
+from deepct.lattice import LATTICE_SIZE
+from deepct.lut import ColorLUT, build_lut
+from deepct.networks import WORKING_SIZE, TransferNetwork, load_network, shipped_weights
 from deepct.semantics import DEFAULT, Semantics
 
 Photo = TypeVar("Photo", Image.Image, NDArray[np.uint8])
@@ -35,7 +36,7 @@ class ColorTransfer:
 
     def __init__(
         self,
-        network: ColorTransferNetwork,
+        network: TransferNetwork,
         device: str | torch.device = "cpu",
         working_size: int | None = WORKING_SIZE,
         semantics: Semantics = DEFAULT,
@@ -105,7 +106,7 @@ class ColorTransfer:
         self,
         source: Image.Image | NDArray[np.uint8],
         reference: Image.Image | NDArray[np.uint8],
-        size: int = LUT_SIZE,
+        size: int = LATTICE_SIZE,
         strength: float = 1.0,
     ) -> ColorLUT:
         """The global transfer from one photo to another as a 3-D LUT: ``transfer.lut(...).save("look.cube")``.

@@ -122,14 +122,15 @@ def recolor_photo(models: Tensor, photo: Tensor, strength: float = 1.0) -> Tenso
         (B, 3, H, W) uint8 sRGB.
     """
     result = torch.empty_like(photo)
-    for rows in _bands(photo):
+    for rows in bands(photo):
         band = rgb_to_normalized(uint8_to_rgb(photo[..., rows, :]))
         band = _apply_to_band(models, band, rows.start, photo.shape[-2])
         result[..., rows, :] = blend_into(photo[..., rows, :], normalized_to_rgb(band), strength)
     return result
 
 
-def _bands(photo: Tensor) -> list[slice]:
+def bands(photo: Tensor) -> list[slice]:
+    """The rows of a photo, (B, C, H, W), in parts of bounded size."""
     height, width = photo.shape[-2:]
     step = max(1, _BAND // (len(photo) * width))
     return [slice(top, min(top + step, height)) for top in range(0, height, step)]
@@ -165,5 +166,5 @@ def shrink_photo(photo: Tensor, size: tuple[int, int]) -> Tensor:
     """(B, 3, H, W) uint8 sRGB to (B, 3, *size) float32 sRGB in [0, 1] by averaging areas, in bands."""
     if tuple(photo.shape[-2:]) == size:
         return uint8_to_rgb(photo)
-    narrow = [F.adaptive_avg_pool2d(uint8_to_rgb(photo[..., rows, :]), (None, size[1])) for rows in _bands(photo)]
+    narrow = [F.adaptive_avg_pool2d(uint8_to_rgb(photo[..., rows, :]), (None, size[1])) for rows in bands(photo)]
     return F.adaptive_avg_pool2d(torch.cat(narrow, dim=-2), size)

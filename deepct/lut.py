@@ -10,10 +10,8 @@ from torch import Tensor
 
 from deepct.data.files import written_aside
 from deepct.errors import ConfigError
-from deepct.networks import ColorTransferNetwork, check_strength
-
-LUT_SIZE = 33
-"""Points along each axis by default: what editors commonly take."""
+from deepct.lattice import LATTICE_SIZE, lattice_colors
+from deepct.networks import TransferNetwork, check_strength
 
 _SIZES = range(2, 257)  # of the .cube format
 _TITLE = 200  # characters: a line of the format holds 250 bytes
@@ -46,11 +44,11 @@ class ColorLUT:
 
 @torch.inference_mode()
 def build_lut(
-    network: ColorTransferNetwork,
+    network: TransferNetwork,
     source: Tensor,
     reference: Tensor,
     working_size: int | None = None,
-    size: int = LUT_SIZE,
+    size: int = LATTICE_SIZE,
     strength: float = 1.0,
 ) -> ColorLUT:
     """Sample the global transfer from one photo to another.
@@ -59,7 +57,7 @@ def build_lut(
         network: one whose transfers are maps of colours.
         source: (1, 3, H, W) uint8 sRGB.
         reference: (1, 3, H', W') uint8 sRGB.
-        working_size: see :meth:`deepct.networks.ColorTransferNetwork.recolor`.
+        working_size: see :meth:`deepct.networks.TransferNetwork.recolor`.
         size: points along each axis, 2 to 256.
         strength: how much of the transfer is wanted, from 0 to 1.
 
@@ -69,7 +67,6 @@ def build_lut(
     check_strength(strength)
     if size not in _SIZES:
         raise ConfigError(f"a LUT has {_SIZES[0]} to {_SIZES[-1]} points along each axis, got {size}")
-    axis = torch.linspace(0, 1, size, device=source.device)
-    colors = torch.cartesian_prod(axis, axis, axis)
+    colors = lattice_colors(size, source.device)
     mapped = torch.lerp(colors, network.lattice(source, reference, colors, working_size), strength)
     return ColorLUT(mapped.view(size, size, size, 3).cpu().numpy())

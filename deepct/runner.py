@@ -11,7 +11,7 @@ from lightning.pytorch.loggers import WandbLogger
 from deepct.callbacks import LutWriter, PredictionWriter, TestResults
 from deepct.errors import CheckpointError, DeepctError
 from deepct.modules import Student, TransferModule
-from deepct.networks import WEIGHTS_SUFFIX, ColorTransferNetwork, load_network, read_checkpoint, shipped_weights
+from deepct.networks import WEIGHTS_SUFFIX, TransferNetwork, load_network, read_checkpoint, shipped_weights
 
 
 class RunConfig(SaveConfigCallback):
@@ -41,7 +41,7 @@ class DeepctCLI(LightningCLI):
 
     def __init__(self, args: ArgsType) -> None:
         self.status = 0
-        self._weights: ColorTransferNetwork | None = None
+        self._weights: TransferNetwork | None = None
         self._luts: LutWriter | None = None
         super().__init__(
             TransferModule,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from deepct.ade20k import KIN
 from deepct.errors import ConfigError
@@ -83,6 +84,22 @@ def match_labels(source_labels: Tensor, reference_labels: Tensor, semantics: Sem
     takes &= (shared >= semantics.min_shared)[:, None, None]
     rows, histograms = number_labels(takes.any(2)), number_labels(takes.any(1))
     return LabelMatches(rows, histograms, _mix(takes * references.unsqueeze(1), rows, histograms))
+
+
+def region_shares(rows: Tensor, total: int, photo: Tensor, semantics: Semantics) -> Tensor:
+    """What share each region has in each pixel.
+
+    Args:
+        rows: (B, H, W) int64, the region of each pixel.
+        total: the number of regions, R.
+        photo: (B, 3, H, W) normalised Lab.
+        semantics: how regions meet.
+
+    Returns:
+        (B, R, H, W) float32, whose sum at each pixel is 1.
+    """
+    shares = F.one_hot(rows, total).permute(0, 3, 1, 2).float()
+    return feather(shares, photo, semantics) if semantics.feather else shares
 
 
 def feather(shares: Tensor, photo: Tensor, semantics: Semantics) -> Tensor:

@@ -15,7 +15,8 @@ from deepct import ColorTransfer
 from deepct.color import blend_into, normalized_to_rgb, rgb_to_normalized, uint8_to_rgb
 from deepct.data.samples import demo_pairs
 from deepct.errors import ConfigError
-from deepct.lut import LUT_SIZE, ColorLUT
+from deepct.lattice import LATTICE_SIZE
+from deepct.lut import ColorLUT
 from deepct.networks import ColorTransferNetwork, NetworkConfig, checkpoint
 
 TINY = NetworkConfig(
@@ -106,7 +107,7 @@ def test_the_table_is_indexed_by_red_green_and_blue(transfer: ColorTransfer) -> 
 def test_strength_is_in_the_table(transfer: ColorTransfer) -> None:
     pair = PAIRS["weak"].source, PAIRS["weak"].reference
     none, half, full = (transfer.lut(*pair, strength=strength).table for strength in (0, 0.5, 1))
-    axis = np.linspace(0, 1, LUT_SIZE, dtype=np.float32)
+    axis = np.linspace(0, 1, LATTICE_SIZE, dtype=np.float32)
     np.testing.assert_allclose(none, np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1), atol=1e-7)
     np.testing.assert_allclose(half, (none + full) / 2, atol=1e-6)
     assert np.abs(full - none).max() > 0.1

@@ -37,11 +37,16 @@ def prepare_batch(batch: dict[str, Any]) -> TransferBatch:
     target stays as it was.
 
     Args:
-        batch: collated samples of :class:`deepct.data.dataset.PairDataset`.
+        batch: collated samples of :class:`deepct.data.dataset.PairDataset`. Where they have no references of their own,
+            the reference is the target.
     """
     hue, saturation = batch["shift"].unbind(1)
     source = normalize_lab(shift_hue_saturation(uint8_to_rgb(batch["source"]), hue, saturation))
     target = rgb_to_normalized(uint8_to_rgb(batch["target"]))
     target = torch.where(batch["identical"].view(-1, 1, 1, 1), source, target)
-    labels = batch["labels"]
-    return TransferBatch(source, target, target, labels, labels, batch["identical"], batch["name"])
+    reference, labels = target, batch["labels"]
+    if "reference" in batch:
+        own = rgb_to_normalized(uint8_to_rgb(batch["reference"]))
+        reference = torch.where(batch["identical"].view(-1, 1, 1, 1), target, own)
+    reference_labels = batch.get("reference_labels", labels)
+    return TransferBatch(source, reference, target, labels, reference_labels, batch["identical"], batch["name"])

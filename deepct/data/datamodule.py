@@ -1,6 +1,7 @@
 """The LightningDataModule of training, validation and test."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from deepct.data.augment import TransferBatch, prepare_batch
 from deepct.data.dataset import PairDataset, collate
-from deepct.data.pairs import Scene, check_scenes, fivek_scenes, make_pairs, photo_scenes, split_scenes
+from deepct.data.pairs import PairKind, Scene, check_scenes, fivek_scenes, make_pairs, photo_scenes, split_scenes
 from deepct.data.prepare import prepared_size
 from deepct.data.regions import build_regions, regions_folder
 from deepct.data.samples import build_samples
@@ -34,6 +35,11 @@ class PairDataModule(L.LightningDataModule):
         size: side of the crop, px.
         resize: length of the shorter side before cropping, px.
         label_share: share of the training samples that keep their label map.
+        kinds: which pairs each look gives: ``retouch`` (the reference is the truth), ``identical`` (so is the source),
+            ``disjoint`` (the reference shows another part of the scene in the look).
+        zoom: the least share of a photo's sides that a training sample shows, brought to ``size`` by picking pixels;
+            null: crops of one scale.
+        shift_share: share of the retouch and identical pairs whose hue and saturation are shifted.
         val_fraction: share of the scenes kept for validation.
         test_fraction: share of the scenes kept for the test.
         num_workers: processes that read photos.
@@ -49,6 +55,9 @@ class PairDataModule(L.LightningDataModule):
         size: int = 256,
         resize: int = 286,
         label_share: float = 0.5,
+        kinds: Sequence[PairKind] = ("retouch", "identical"),
+        zoom: float | None = None,
+        shift_share: float = 1.0,
         val_fraction: float = 0.05,
         test_fraction: float = 0.05,
         num_workers: int = 4,
@@ -62,6 +71,9 @@ class PairDataModule(L.LightningDataModule):
         self.size = size
         self.resize = resize
         self.label_share = label_share
+        self.kinds = kinds
+        self.zoom = zoom
+        self.shift_share = shift_share
         self.val_fraction = val_fraction
         self.test_fraction = test_fraction
         self.num_workers = num_workers
@@ -92,8 +104,10 @@ class PairDataModule(L.LightningDataModule):
             # Split before unreadable scenes are left out: one broken file must not move the others.
             splits = split_scenes(scenes, self.val_fraction, self.test_fraction, self.seed)
             for name, split in zip(("train", "val", "test"), splits, strict=True):
-                pairs = make_pairs(scene for scene in split if scene.name in readable)
-                self.datasets[name] = PairDataset(pairs, self.size, self.resize, name == "train", self.label_share)
+                pairs = make_pairs((scene for scene in split if scene.name in readable), self.kinds)
+                self.datasets[name] = PairDataset(
+                    pairs, self.size, self.resize, name == "train", self.label_share, self.zoom, self.shift_share
+                )
         for name in {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}.get(stage, ()):
             if not len(self.datasets[name]):
                 sizes = ", ".join(f"{key} {len(value)}" for key, value in self.datasets.items())

@@ -5,7 +5,7 @@ import os
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, NotRequired, TypedDict
 
 import numpy as np
 import torch
@@ -15,14 +15,22 @@ from torch.utils.data import Dataset, default_collate
 
 from deepct.data.image import find_reduction, photo_size, read_photo, to_planes
 from deepct.data.masks import read_mask, resize_labels
-from deepct.data.pairs import Pair
-from deepct.data.retouch import random_retouch
+from deepct.data.pairs import Pair, PairKind
+from deepct.data.retouch import faint_retouch, random_capture, random_retouch
 from deepct.errors import DataError, ImageError
 from deepct.histogram import UNLABELLED
 
 REGIONAL_SHARE = 0.5
 """Share of the training and evaluation samples with labels whose made look differs between labels."""
 
+CAPTURE_SHARE = 0.6
+"""Share of the retouch pairs with a made look whose source is as a camera takes it; of these, the share whose look is
+the photo as it is."""
+
+DRIFT_SHARE = 0.25
+"""Share of the disjoint pairs with a made look whose photo has a faint one before."""
+
+_GAP = 0.02  # of the longer side, that neither part of a disjoint pair shows
 _REGION_BLUR = 1.5  # px, standard deviation of the passage between two looks
 _log = logging.getLogger(__name__)
 
@@ -30,8 +38,10 @@ _log = logging.getLogger(__name__)
 class Sample(TypedDict):
     """What leaves the loader: bytes, and the few numbers that the device augments them with.
 
-    source, target: (3, size, size) uint8 sRGB; the reference *is* the target.
+    source, target: (3, size, size) uint8 sRGB.
     labels: (size, size) uint8 label map of both.
+    reference: (3, size, size) uint8 sRGB; where there is none, the reference *is* the target.
+    reference_labels: (size, size) uint8.
     shift: (2,) float32, the source's hue shift in turns and its saturation factor.
     identical: the target is the shifted source itself.
     name: the pair's.
@@ -40,16 +50,30 @@ class Sample(TypedDict):
     source: Tensor
     target: Tensor
     labels: Tensor
+    reference: NotRequired[Tensor]
+    reference_labels: NotRequired[Tensor]
     shift: Tensor
     identical: bool
     name: str
+
+
+class _Views(NamedTuple):
+    """What a sample is made of, (size, size, 3) or (size, size) uint8 each."""
+
+    source: NDArray[np.uint8]
+    target: NDArray[np.uint8]
+    labels: NDArray[np.uint8]
+    reference: NDArray[np.uint8]
+    reference_labels: NDArray[np.uint8]
 
 
 class PairDataset(Dataset[Sample | None]):
     """Pairs of photos as crops of equal geometry.
 
     The shorter side is resized to ``resize``, then a ``size`` px crop is taken: at random and possibly mirrored for
-    training, from the centre otherwise. Evaluation samples depend on the pair's name alone, never on order or process.
+    training, from the centre otherwise. With ``zoom``, and of disjoint pairs, parts of any size and shape are taken and
+    brought to ``size`` by picking pixels, so that colours keep the spread that they have in the photo. Evaluation
+    samples depend on the pair's name alone, never on order or process.
 
     Args:
         pairs: what to read.
@@ -58,10 +82,20 @@ class PairDataset(Dataset[Sample | None]):
         augment: random crops, flips, shifts and looks for training.
         label_share: share of the training samples that keep their label map, so that one network learns the transfer
             with and without; evaluation always keeps it.
+        zoom: the least share of a photo's sides that a training sample shows; None: crops of one scale.
+        shift_share: share of the pairs whose hue and saturation are shifted. Disjoint pairs never are: what a source
+            was before, a reference of other content cannot tell.
     """
 
     def __init__(
-        self, pairs: Sequence[Pair], size: int = 256, resize: int = 286, augment: bool = False, label_share: float = 0.5
+        self,
+        pairs: Sequence[Pair],
+        size: int = 256,
+        resize: int = 286,
+        augment: bool = False,
+        label_share: float = 0.5,
+        zoom: float | None = None,
+        shift_share: float = 1.0,
     ) -> None:
         if size > resize:
             raise DataError(f"a crop of {size} px does not fit photos resized to {resize} px; lower data.size")
@@ -70,6 +104,9 @@ class PairDataset(Dataset[Sample | None]):
         self.resize = resize
         self.augment = augment
         self.label_share = label_share
+        self.zoom = zoom
+        self.shift_share = shift_share
+        self._own_references = any(pair.kind == "disjoint" for pair in pairs)
         self._geometry: Any = None
 
     def __len__(self) -> int:
@@ -101,23 +138,70 @@ class PairDataset(Dataset[Sample | None]):
         labels = np.full(source.shape[:2], UNLABELLED, dtype=np.uint8)
         if pair.scene.mask is not None and (not self.augment or rng.random() < self.label_share):
             labels = resize_labels(read_mask(pair.scene.mask), source.shape[:2])
-        geometry = self._build_geometry()
-        geometry.set_random_seed(seed)
-        cropped = geometry(image=source, target=target, mask=labels)
-        source, target = cropped["image"], cropped["target"]
-        if pair.scene.looks[pair.look] is None:
-            target = _retouch(target, cropped["mask"], rng)
-            source = target if pair.kind == "identical" else source
+        made = pair.scene.looks[pair.look] is None
+        if pair.kind == "disjoint":
+            views = self._cut_apart(source, target, labels, rng)
+            views = _grade(views, rng) if made else views
+        else:
+            views = self._cut(source, target, labels, seed, rng)
+            views = _develop(views, pair.kind, rng) if made else views
         # Lee et al. 2020: H + U(0, 1), S * U(0, 1.2) but at least 0.3.
-        shift = np.array((rng.uniform(0.0, 1.0), max(0.3, rng.uniform(0.0, 1.2))), dtype=np.float32)
-        return Sample(
-            source=to_planes(source),
-            target=to_planes(target),
-            labels=torch.from_numpy(np.ascontiguousarray(cropped["mask"])),
-            shift=torch.from_numpy(shift),
+        shift = (rng.uniform(0.0, 1.0), max(0.3, rng.uniform(0.0, 1.2)))
+        if pair.kind == "disjoint" or rng.random() >= self.shift_share:
+            shift = (0.0, 1.0)
+        sample = Sample(
+            source=to_planes(views.source),
+            target=to_planes(views.target),
+            labels=torch.from_numpy(np.ascontiguousarray(views.labels)),
+            shift=torch.tensor(shift),
             identical=pair.kind == "identical",
             name=pair.name,
         )
+        if self._own_references:
+            sample["reference"] = to_planes(views.reference)
+            sample["reference_labels"] = torch.from_numpy(np.ascontiguousarray(views.reference_labels))
+        return sample
+
+    def _cut(
+        self,
+        source: NDArray[np.uint8],
+        target: NDArray[np.uint8],
+        labels: NDArray[np.uint8],
+        seed: int,
+        rng: np.random.Generator,
+    ) -> _Views:
+        """The same part of both photos."""
+        if self.augment and self.zoom is not None:
+            part = _part((0, source.shape[0]), (0, source.shape[1]), self.zoom, self.size, rng)
+            source, target, labels = source[part], target[part], labels[part]
+        else:
+            geometry = self._build_geometry()
+            geometry.set_random_seed(seed)
+            cropped = geometry(image=source, target=target, mask=labels)
+            source, target, labels = cropped["image"], cropped["target"], cropped["mask"]
+        return _Views(source, target, labels, target, labels)
+
+    def _cut_apart(
+        self,
+        source: NDArray[np.uint8],
+        target: NDArray[np.uint8],
+        labels: NDArray[np.uint8],
+        rng: np.random.Generator,
+    ) -> _Views:
+        """Two parts of the scene without a pixel in common, on either side of a cut through its longer side."""
+        height, width = source.shape[:2]
+        upright = height > width
+        longest = max(height, width)
+        middle = (rng.uniform(0.35, 0.65) if self.augment else 0.5) * longest
+        sides = [(0, round(middle - _GAP / 2 * longest)), (round(middle + _GAP / 2 * longest), longest)]
+        if rng.random() < 0.5:
+            sides.reverse()
+        least = (self.zoom or 1.0) if self.augment else 1.0
+        own, theirs = (
+            _part(side if upright else (0, height), (0, width) if upright else side, least, self.size, rng)
+            for side in sides
+        )
+        return _Views(source[own], target[own], labels[own], target[theirs], labels[theirs])
 
     def _photos(self, pair: Pair) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Source and target at equal sizes, JPEGs decoded no larger than needed."""
@@ -143,6 +227,39 @@ class PairDataset(Dataset[Sample | None]):
                 additional_targets={"target": "image"},
             )
         return self._geometry
+
+
+def _part(
+    rows: tuple[int, int], columns: tuple[int, int], least: float, size: int, rng: np.random.Generator
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The pixels of a part of these rows and columns, ``least`` or more of each, that bring it to size x size."""
+
+    def pick(start: int, stop: int) -> NDArray[np.intp]:
+        length = max(1.0, (stop - start) * rng.uniform(least, 1.0))
+        first = rng.uniform(start, stop - length)
+        return (first + (np.arange(size) + 0.5) / size * length).astype(np.intp)
+
+    return pick(*rows)[:, None], pick(*columns)[None, :]
+
+
+def _grade(views: _Views, rng: np.random.Generator) -> _Views:
+    """One random look on both parts of a disjoint pair."""
+    if rng.random() < DRIFT_SHARE:
+        before = faint_retouch(rng)
+        views = views._replace(source=before.apply(views.source), reference=before.apply(views.reference))
+    look = random_retouch(rng)
+    return views._replace(target=look.apply(views.source), reference=look.apply(views.reference))
+
+
+def _develop(views: _Views, kind: PairKind, rng: np.random.Generator) -> _Views:
+    """A random look for a retouch or identical pair."""
+    target = _retouch(views.target, views.labels, rng)
+    if kind == "identical":
+        return views._replace(source=target, target=target)
+    captured = rng.random() < CAPTURE_SHARE
+    source = random_capture(rng).apply(views.source) if captured else views.source
+    target = views.target if captured and rng.random() < CAPTURE_SHARE else target
+    return views._replace(source=source, target=target, reference=target)
 
 
 def _retouch(photo: NDArray[np.uint8], labels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:

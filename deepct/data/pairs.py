@@ -17,6 +17,8 @@ AUTO_MASKS = "masks"
 LOOKS = ("a", "b", "c", "d", "e")
 """FiveK's experts. In a plain folder of photos the looks are retouches made on the fly, equally many."""
 
+PairKind = Literal["retouch", "identical", "disjoint"]
+
 SIZE_TOLERANCE = 0.03
 """By how much the sizes of one scene's versions may differ: FiveK's experts and raw photos do by up to 2 %."""
 
@@ -48,11 +50,18 @@ class Scene:
 
 @dataclass(frozen=True)
 class Pair:
-    """One pair to learn from: ``retouch`` (source to look) or ``identical`` (a look, shifted, to itself)."""
+    """One pair to learn from.
+
+    Attributes:
+        scene: the photo.
+        look: the version that it takes the colours of.
+        kind: ``retouch``: source to look; ``identical``: a look, shifted, to itself; ``disjoint``: one part of the
+            source to its look, which only another part of the look shows.
+    """
 
     scene: Scene
     look: str
-    kind: Literal["retouch", "identical"]
+    kind: PairKind
 
     @property
     def name(self) -> str:
@@ -183,9 +192,8 @@ def split_scenes(
     return shuffled[val + test :], shuffled[:val], shuffled[val : val + test]
 
 
-def make_pairs(scenes: Iterable[Scene]) -> list[Pair]:
-    """Every pair of every scene: each look once as a retouch pair and once as an identical pair."""
-    kinds: tuple[Literal["retouch", "identical"], ...] = ("retouch", "identical")
+def make_pairs(scenes: Iterable[Scene], kinds: Sequence[PairKind] = ("retouch", "identical")) -> list[Pair]:
+    """Every pair of every scene: each look once as a pair of each kind."""
     return [Pair(scene, look, kind) for scene in scenes for look in scene.looks for kind in kinds]
 
 

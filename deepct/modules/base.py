@@ -1,28 +1,39 @@
 """What teacher and student share: the network, its optimizer, logging, test and prediction."""
 
+import math
 from abc import abstractmethod
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import lightning as L
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from deepct.color import normalized_to_rgb
 from deepct.data.augment import TransferBatch
 from deepct.data.folder import PhotoPair, Prediction
-from deepct.histogram import PairHistograms, pair_histograms
+from deepct.errors import ConfigError
 from deepct.losses import LossTerms, LossWeights, Measured, color_transfer_loss
-from deepct.networks import ColorTransferNetwork, NetworkConfig, check_strength, check_working_size
+from deepct.networks import (
+    NetworkConfig,
+    Study,
+    TransferNetwork,
+    build_network,
+    check_strength,
+    check_working_size,
+)
 from deepct.output import TransferOutput, as_target
 from deepct.semantics import Semantics
+
+_WARM_UP = 0.03  # share of a training with falling learning rate in which it rises
 
 
 class Execution(NamedTuple):
     """How a network is run.
 
     Attributes:
-        working_size: for prediction, see :meth:`deepct.networks.ColorTransferNetwork.recolor`.
+        working_size: for prediction, see :meth:`deepct.networks.TransferNetwork.recolor`.
         channels_last: keep the channels of a pixel together in memory.
         compile: let torch.compile fuse CTN's operations, which takes a minute or two before the first step.
         semantics: for prediction, how label maps steer the transfer.
@@ -35,7 +46,7 @@ class Execution(NamedTuple):
     semantics: Semantics
     strength: float
 
-    def apply(self, network: ColorTransferNetwork) -> ColorTransferNetwork:
+    def apply(self, network: TransferNetwork) -> TransferNetwork:
         """The network, set to run so.
 
         Raises:
@@ -60,6 +71,7 @@ class TransferModule(L.LightningModule):
         network: the network's shape, or the same as a dict.
         lr: Adam's learning rate.
         betas: Adam's betas.
+        anneal: the learning rate rises over the first steps and falls to nothing along a cosine.
         weights: how the loss's terms add up.
         scales: the multi-scale loss is used at some time; if not, the decoder's pictures are not built, unless the
             network's shape asks for them.
@@ -71,17 +83,20 @@ class TransferModule(L.LightningModule):
         network: NetworkConfig | dict[str, Any],
         lr: float,
         betas: tuple[float, float],
+        anneal: bool,
         weights: LossWeights,
         scales: bool,
         execution: Execution,
     ) -> None:
         super().__init__()
         config = NetworkConfig(**network) if isinstance(network, dict) else network
-        config = replace(config, scales=scales if config.scales is None else config.scales)
-        self.network = execution.apply(ColorTransferNetwork(config))
+        scales = config.kind == "unet" and (scales if config.scales is None else config.scales)
+        config = replace(config, scales=scales)
+        self.network = execution.apply(build_network(config))
         self.execution = execution
         self.lr = lr
         self.betas = betas
+        self.anneal = anneal
         self.weights = weights
         self.save_hyperparameters(
             {
@@ -94,14 +109,27 @@ class TransferModule(L.LightningModule):
     def losses(self, batch: TransferBatch) -> dict[str, Tensor]:
         """Every loss of a batch by name, (B,) each; ``loss`` is the one to minimise."""
 
-    def transfer(self, batch: TransferBatch, histograms: PairHistograms | None = None) -> TransferOutput:
-        """Run the network on a batch, whose histograms may have been counted before."""
-        return self.network.transfer(batch.source, histograms or count(batch, self.network))
+    def transfer(self, batch: TransferBatch, study: Study | None = None) -> TransferOutput:
+        """Run the network on a batch, which may have been studied before."""
+        return self.network.transfer(batch.source, study or study_batch(batch, self.network))
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam over what is to be trained."""
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Adam over what is to be trained.
+
+        Raises:
+            ConfigError: the learning rate is to fall to the end of a training that has none.
+        """
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        return torch.optim.Adam(trained, lr=self.lr, betas=self.betas)
+        optimizer = torch.optim.Adam(trained, lr=self.lr, betas=self.betas)
+        if not self.anneal:
+            return optimizer
+        steps = self.trainer.estimated_stepping_batches
+        if not math.isfinite(steps):
+            raise ConfigError("anneal needs to know where the training ends: give --trainer.max_steps or max_epochs")
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, self.lr, int(steps), pct_start=_WARM_UP, cycle_momentum=False
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def training_step(self, batch: TransferBatch, batch_idx: int) -> Tensor:
         """The mean loss of the batch."""
@@ -167,10 +195,9 @@ class TransferModule(L.LightningModule):
         return Prediction(batch.job, image[0].cpu(), "", batch.note)
 
 
-def count(batch: TransferBatch, network: ColorTransferNetwork) -> PairHistograms:
-    """A batch's histograms, in the bins of a network."""
-    labels = batch.source_labels, batch.reference_labels
-    return pair_histograms(batch.source, batch.reference, *labels, *network.bins)
+def study_batch(batch: TransferBatch, network: TransferNetwork) -> Study:
+    """What a network needs to know of a batch."""
+    return network.study(batch.source, batch.reference, batch.source_labels, batch.reference_labels)
 
 
 def named(terms: LossTerms, prefix: str = "") -> dict[str, Tensor]:
@@ -179,6 +206,7 @@ def named(terms: LossTerms, prefix: str = "") -> dict[str, Tensor]:
         f"{prefix}image_loss": terms.image,
         f"{prefix}histogram_loss": terms.histogram,
         f"{prefix}multiscale_loss": terms.multiscale,
+        f"{prefix}delta_e_loss": terms.delta_e,
     }
 
 

@@ -1,6 +1,6 @@
 """The student: a smaller network that learns from the truth and from a frozen teacher."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any, TypedDict
 
 import torch
@@ -8,10 +8,9 @@ from torch import Tensor
 
 from deepct.data.augment import TransferBatch
 from deepct.errors import CheckpointError
-from deepct.histogram import PairHistograms
 from deepct.losses import LossWeights, Measured, color_transfer_loss
-from deepct.modules.base import Execution, TransferModule, count, hard_losses, named
-from deepct.networks import WORKING_SIZE, ColorTransferNetwork, NetworkConfig, load_network
+from deepct.modules.base import Execution, TransferModule, hard_losses, named, study_batch
+from deepct.networks import WORKING_SIZE, NetworkConfig, Study, TransferNetwork, load_network
 from deepct.output import TransferOutput
 from deepct.semantics import DEFAULT, Semantics
 
@@ -47,12 +46,12 @@ class FrozenTeacher:
         self.network = execution.apply(load_network(path).requires_grad_(False))
 
     @torch.no_grad()
-    def __call__(self, batch: TransferBatch, histograms: PairHistograms) -> TransferOutput:
-        """The teacher's output on a batch; its histograms are counted again only where the teacher has other bins."""
+    def __call__(self, batch: TransferBatch, study: Study, sight: Hashable) -> TransferOutput:
+        """The teacher's output on a batch, which is studied again only where the teacher sees it in another way."""
         self.network.to(batch.source.device)
-        if histograms.bins != self.network.bins:
-            histograms = count(batch, self.network)
-        return self.network.transfer(batch.source, histograms)
+        if sight != self.network.sight:
+            study = study_batch(batch, self.network)
+        return self.network.transfer(batch.source, study)
 
 
 class Student(TransferModule):
@@ -66,11 +65,13 @@ class Student(TransferModule):
         network: the network's shape.
         lr: Adam's learning rate.
         betas: Adam's betas.
+        anneal: let the learning rate rise over the first 3 % of the steps and fall to nothing along a cosine.
         alpha: weight of the soft loss.
         lambda_histogram: weight of the histogram loss.
         lambda_multiscale: weight of the multi-scale loss; where it is 0 throughout, the decoder's pictures are not
             built.
         identical_weight: weight of the image loss on identical pairs.
+        lambda_delta_e: weight of the mean colour difference, in delta E, which the report has not.
         hen_from_teacher: take HEN from the teacher, and freeze it.
         phases: settings that replace alpha, the lambdas and the identical weight from their epoch on.
         working_size: for prediction, the longest side of the copy on which colours are decided, px; null for full size.
@@ -86,10 +87,12 @@ class Student(TransferModule):
         network: NetworkConfig | dict[str, Any] | None = None,
         lr: float = 5e-5,
         betas: tuple[float, float] = (0.5, 0.999),
+        anneal: bool = False,
         alpha: float = 0.5,
         lambda_histogram: float = 10.0,
         lambda_multiscale: float = 10.0,
         identical_weight: float = 0.5,
+        lambda_delta_e: float = 0.0,
         hen_from_teacher: bool = False,
         phases: Sequence[Phase] = (),
         working_size: int | None = WORKING_SIZE,
@@ -99,9 +102,9 @@ class Student(TransferModule):
         strength: float = 1.0,
     ) -> None:
         scales = any(value > 0 for value in (lambda_multiscale, *(phase["lambda_multiscale"] for phase in phases)))
-        weights = LossWeights(lambda_histogram, lambda_multiscale, identical_weight)
+        weights = LossWeights(lambda_histogram, lambda_multiscale, identical_weight, lambda_delta_e)
         execution = Execution(working_size, channels_last, compile, semantics, strength)
-        super().__init__(network or REPORT_STUDENT, lr, betas, weights, scales, execution)
+        super().__init__(network or REPORT_STUDENT, lr, betas, anneal, weights, scales, execution)
         self.alpha = alpha
         self.hen_from_teacher = hen_from_teacher
         self.phases = sorted(phases, key=lambda phase: phase["epoch"])
@@ -129,7 +132,7 @@ class Student(TransferModule):
         if self.hen_from_teacher and stage == "fit":
             self._take_hen(self.teacher.network)
 
-    def _take_hen(self, teacher: ColorTransferNetwork) -> None:
+    def _take_hen(self, teacher: TransferNetwork) -> None:
         try:
             self.network.hen.load_state_dict(teacher.hen.state_dict())
         except RuntimeError as error:
@@ -145,18 +148,21 @@ class Student(TransferModule):
         for phase in self.phases if self.training else ():
             if phase["epoch"] <= self.current_epoch:
                 alpha = phase["alpha"]
-                weights = LossWeights(phase["lambda_histogram"], phase["lambda_multiscale"], phase["identical_weight"])
+                weights = LossWeights(
+                    phase["lambda_histogram"], phase["lambda_multiscale"], phase["identical_weight"], weights.delta_e
+                )
         return alpha, weights
 
     def losses(self, batch: TransferBatch) -> dict[str, Tensor]:
         """L, and the terms of L_hard and L_soft; a teacher that has no weight is not asked."""
         alpha, weights = self.current_weights()
-        histograms = count(batch, self.network)
-        output = Measured.of(self.transfer(batch, histograms))
+        study = study_batch(batch, self.network)
+        output = Measured.of(self.transfer(batch, study))
         losses = hard_losses(output, batch, weights)
         losses["hard_loss"] = losses["loss"]
         if self.teacher is not None and alpha > 0:
-            soft = color_transfer_loss(output, Measured.of(self.teacher(batch, histograms)), weights, batch.identical)
+            taught = Measured.of(self.teacher(batch, study, self.network.sight))
+            soft = color_transfer_loss(output, taught, weights, batch.identical)
             losses |= {"soft_loss": soft.total, **named(soft, "soft_")}
             losses["loss"] = alpha * soft.total + (1 - alpha) * losses["hard_loss"]
         return losses

@@ -13,7 +13,9 @@ from torch import Tensor
 
 from deepct import __version__
 from deepct.errors import CheckpointError
-from deepct.networks.model import ColorTransferNetwork, NetworkConfig
+from deepct.networks.base import TransferNetwork
+from deepct.networks.build import build_network
+from deepct.networks.config import NetworkConfig
 
 WEIGHTS_SUFFIX = ".safetensors"
 """How the names of files end that hold weights alone; all other checkpoints are those of trainings."""
@@ -36,7 +38,7 @@ def shipped_weights() -> Path:
     return SHIPPED
 
 
-def load_network(path: str | Path, map_location: str | torch.device = "cpu") -> ColorTransferNetwork:
+def load_network(path: str | Path, map_location: str | torch.device = "cpu") -> TransferNetwork:
     """Build the network of a file, in float32 and eval mode.
 
     Args:
@@ -54,7 +56,7 @@ def load_network(path: str | Path, map_location: str | torch.device = "cpu") -> 
         described, prefix = checkpoint["hyper_parameters"]["network"], "network."
         state = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
     try:
-        network = ColorTransferNetwork(NetworkConfig(**{**described, "pretrained": False}))
+        network = build_network(NetworkConfig(**{**described, "pretrained": False}))
     except (TypeError, ValueError) as error:
         raise CheckpointError(
             f"{path}: describes a network that this version of deepct cannot build: {error}"
@@ -66,7 +68,7 @@ def load_network(path: str | Path, map_location: str | torch.device = "cpu") -> 
     return network.to(map_location).eval()
 
 
-def save_network(network: ColorTransferNetwork, path: str | Path) -> None:
+def save_network(network: TransferNetwork, path: str | Path) -> None:
     """Write weights alone, in half precision, with the network's description as JSON in the file's metadata.
 
     Args:

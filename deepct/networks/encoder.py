@@ -1,5 +1,7 @@
 """HEN, the histogram encoding network."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -16,8 +18,8 @@ class HistogramEncoder(nn.Module):
     followed by LeakyReLU(0.1), then a linear layer. One encoder serves source, reference and every semantic histogram.
 
     Args:
-        l_bins: lightness bins; a stack has 1 + l_bins planes.
-        width: channels of the convolutions.
+        planes: of a stack.
+        widths: channels of the seven convolutions.
         code_size: length of the vector.
         ab_bins: bins along a and along b; 64 is the only size that the convolutions reduce to one element.
 
@@ -25,26 +27,35 @@ class HistogramEncoder(nn.Module):
         ConfigError: ``ab_bins`` is not 64.
     """
 
-    def __init__(self, l_bins: int = 8, width: int = 128, code_size: int = 64, ab_bins: int = AB_BINS) -> None:
+    def __init__(
+        self, planes: int = 9, widths: Sequence[int] = (128,) * 7, code_size: int = 64, ab_bins: int = AB_BINS
+    ) -> None:
         super().__init__()
         if ab_bins != AB_BINS:
             raise ConfigError(
                 f"HEN needs {AB_BINS} ab bins, got {ab_bins}: its convolutions take a {AB_BINS} x {AB_BINS} histogram "
                 "to 1 x 1 and no other size"
             )
-        convolutions = [nn.Conv2d(1 + l_bins, width, 4, stride=2, padding=1)]
-        convolutions += [nn.Conv2d(width, width, 4, stride, padding=1) for stride in (2, 2, 2, 1, 1, 1)]
-        convolutions += [nn.Conv2d(width, code_size, 1)]
+        channels, strides = (planes, *widths), (2, 2, 2, 2, 1, 1, 1)
+        convolutions = [
+            nn.Conv2d(before, after, 4, stride, padding=1)
+            for before, after, stride in zip(channels[:-1], channels[1:], strides, strict=True)
+        ]
+        convolutions += [nn.Conv2d(channels[-1], code_size, 1)]
         self.convolutions = nn.Sequential(*(module for layer in convolutions for module in (layer, nn.LeakyReLU(0.1))))
         self.linear = nn.Linear(code_size, code_size)
         for layer in convolutions:  # torch's default init would shrink what tells two histograms apart to nothing
             nn.init.kaiming_normal_(layer.weight, a=0.1)
-        with (
-            torch.no_grad()
-        ):  # shares are small, 1/8 for L and 1/4096 for ab on average: the first layer makes up for it
-            convolutions[0].weight *= l_bins
-            convolutions[0].weight[:, 0] *= ab_bins
+
+    @torch.no_grad()
+    def expect_shares(self) -> "HistogramEncoder":
+        """Make the first layer's weights up for the smallness of shares: 1/4096 for ab on average, 1/8 for L."""
+        first = self.convolutions[0]
+        assert isinstance(first, nn.Conv2d)
+        first.weight *= first.in_channels - 1
+        first.weight[:, 0] *= AB_BINS
+        return self
 
     def forward(self, histograms: Tensor) -> Tensor:
-        """(N, 1 + l_bins, 64, 64) histogram stacks to (N, code_size) codes; N may be 0."""
+        """(N, planes, 64, 64) histogram stacks to (N, code_size) codes; N may be 0."""
         return self.linear(self.convolutions(histograms).flatten(1))
