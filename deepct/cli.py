@@ -1,4 +1,4 @@
-"""The command line: ``deepct fit | validate | test | predict | export | prepare | masks``."""
+"""The command line: ``deepct fit | validate | test | predict | export | prepare | masks | evaluate``."""
 
 import gc
 import os
@@ -19,6 +19,7 @@ COMMANDS = {
     "export": "write a checkpoint's weights alone, small, to ship or to share",
     "prepare": "make a compact copy of a photo collection, to train on",
     "masks": "make label maps of a folder of photos, by BEiT v2",
+    "evaluate": "judge networks and classical transfers on folders of photos",
 }
 
 _HELP = """usage: deepct COMMAND [--config FILE ...] [--KEY VALUE ...]
@@ -38,6 +39,7 @@ examples:
   deepct export --ckpt_path CKPT --output FILE.safetensors
   deepct prepare --root DIR --output DIR
   deepct masks --input DIR --output DIR --checkpoint FILE
+  deepct evaluate --disjoint DIR --aligned DIR --wild DIR --checkpoint CKPT --output DIR
 
 `deepct COMMAND --help` lists a command's settings. Configurations that are not found as files are taken from those
 that come with deepct. Without a checkpoint, `deepct predict` takes the weights that come with deepct."""
@@ -77,6 +79,8 @@ def main(args: Sequence[str] | None = None) -> int:
             return _run_export(words[1:])
         if words[0] == "masks":
             return _run_masks(words[1:])
+        if words[0] == "evaluate":
+            return _run_evaluate(words[1:])
         return _run_lightning(resolve_configs(words))
     except Exception as error:
         cause = _find_cause(error)
@@ -132,6 +136,34 @@ def _run_masks(words: list[str]) -> int:
     except MisconfigurationException as error:
         hint = "to run on what is here: --accelerator auto --devices 1"
         raise DeepctError(f"{str(error).rstrip('.!')}; {hint}") from error
+
+
+def _run_evaluate(words: list[str]) -> int:
+    _silence()
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(
+        prog="deepct evaluate", description="Measure transfers on folders of photos, track by track."
+    )
+    for flag, metavar, what in (
+        ("disjoint", "DIR", "folders of any photos; a half of each takes the colours of its other half, graded"),
+        ("aligned", "DIR", "folders of photos and retouched versions: raw and a to e, or ID__input and ID__expert_X"),
+        ("wild", "DIR", "folders of photos, which take each other's colours, or with folders in, ref, in_seg, ref_seg"),
+        ("methods", "NAME", "identity, reinhard, hm, mkl, idt, hm-mkl-hm, hm-mvgd-hm, deepct; all by default"),
+        ("checkpoint", "CKPT", "networks, CKPT or NAME=CKPT, in the place of the one that comes with deepct"),
+    ):
+        parser.add_argument(f"--{flag}", nargs="+", action="extend", default=[], metavar=metavar, help=what)
+    parser.add_argument(
+        "--output", required=True, metavar="DIR", help="folder for tables, pairs.csv and contact sheets"
+    )
+    parser.add_argument("--size", type=int, default=768, help="longest side to which photos are shrunk, px")
+    parser.add_argument(
+        "--workers", type=int, help="processes at once, by default one for each core; 0: this one alone"
+    )
+    settings = parser.parse_args(words).as_dict()
+    from deepct.evaluation.evaluate import evaluate
+
+    return evaluate(**settings)
 
 
 def _run_lightning(words: list[str]) -> int:

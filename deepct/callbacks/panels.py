@@ -6,10 +6,10 @@ import lightning as L
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from PIL import Image
 
-from deepct.callbacks.sheet import Picture, contact_sheet, thumbnail
 from deepct.data.image import to_pixels, to_planes
 from deepct.data.samples import DemoPair, demo_pairs
 from deepct.modules import TransferModule
+from deepct.sheet import Picture, contact_sheet, thumbnail
 
 
 class DemoPanels(L.Callback):

@@ -10,10 +10,10 @@ from lightning.pytorch.callbacks import BasePredictionWriter
 from PIL import Image
 
 from deepct.callbacks.gather import gather
-from deepct.callbacks.sheet import Picture, contact_sheet, thumbnail
 from deepct.data.folder import FolderDataModule, Job, PhotoPair, Prediction
 from deepct.data.image import to_pixels
 from deepct.errors import DataError
+from deepct.sheet import Picture, contact_sheet, thumbnail
 
 _SHEET_ROWS = 20
 _SHEET_HEIGHT = 256

@@ -7,10 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import parent_process
+from multiprocessing.context import BaseContext
 from threading import Thread
+from typing import TypeVar
 
 from deepct.data.pairs import Scene
 
+Job = TypeVar("Job")
+Result = TypeVar("Result")
 Work = Callable[[Scene], str | None]
 """What is done to a scene; it returns None, or why the scene cannot be done."""
 
@@ -21,43 +25,62 @@ def cores() -> int:
 
 
 def work_off(scenes: Sequence[Scene], work: Work, workers: int) -> Iterator[str | None]:
-    """What becomes of each scene, in the order in which they end.
+    """As :func:`work_off_jobs`, on scenes."""
+    return work_off_jobs(scenes, work, workers, _lost_scene)
 
-    A process can die: of a file that its decoder cannot bear, or for want of memory. The scenes that were being read
+
+def work_off_jobs(
+    jobs: Sequence[Job],
+    work: Callable[[Job], Result],
+    workers: int,
+    lost: Callable[[Job], Result],
+    context: BaseContext | None = None,
+) -> Iterator[Result]:
+    """What becomes of each job, in the order in which they end.
+
+    A process can die: of a file that its decoder cannot bear, or for want of memory. The jobs that were being done
     then are tried once more, each alone, so that only the guilty one is lost.
 
     Args:
-        scenes: what to work on.
+        jobs: what to work on.
         work: what to do; it must be picklable.
         workers: processes that work at once; 0 works in this one.
+        lost: what to say of a job that ended its process.
+        context: how processes start; Python's own way by default.
     """
     if not workers:
-        yield from map(work, scenes)
+        yield from map(work, jobs)
         return
-    waiting = deque(scenes)
+    waiting = deque(jobs)
     while waiting:
-        running: dict[Future[str | None], Scene] = {}
+        running: dict[Future[Result], Job] = {}
         try:
-            with ProcessPoolExecutor(workers, initializer=_start_worker) as pool:
+            with ProcessPoolExecutor(workers, context, _start_worker) as pool:
                 while waiting or running:
                     while waiting and len(running) < workers:
                         future = pool.submit(work, waiting[0])
                         running[future] = waiting.popleft()
                     for future in wait(running, return_when=FIRST_COMPLETED).done:
-                        problem = future.result()
+                        result = future.result()
                         del running[future]
-                        yield problem
+                        yield result
         except BrokenProcessPool:
-            for scene in running.values():
-                yield _work_alone(scene, work)
+            for job in running.values():
+                yield _work_alone(job, work, lost, context)
 
 
-def _work_alone(scene: Scene, work: Work) -> str | None:
+def _work_alone(
+    job: Job, work: Callable[[Job], Result], lost: Callable[[Job], Result], context: BaseContext | None
+) -> Result:
     try:
-        with ProcessPoolExecutor(1, initializer=_start_worker) as pool:
-            return pool.submit(work, scene).result()
+        with ProcessPoolExecutor(1, context, _start_worker) as pool:
+            return pool.submit(work, job).result()
     except BrokenProcessPool:
-        return f"{scene.source}: it, or another version, ends the process that reads it; it is broken, or too large"
+        return lost(job)
+
+
+def _lost_scene(scene: Scene) -> str:
+    return f"{scene.source}: it, or another version, ends the process that reads it; it is broken, or too large"
 
 
 def _start_worker() -> None:

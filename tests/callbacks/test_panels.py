@@ -9,11 +9,11 @@ from PIL import Image
 
 from deepct.callbacks import DemoPanels
 from deepct.callbacks.panels import show_picture
-from deepct.callbacks.sheet import contact_sheet, thumbnail
 from deepct.callbacks.writer import output_names
 from deepct.data.folder import Job
 from deepct.modules import Teacher
 from deepct.networks import NetworkConfig
+from deepct.sheet import contact_sheet, thumbnail
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 
