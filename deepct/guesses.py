@@ -1,4 +1,4 @@
-"""First guesses in closed form: seven colour maps from one palette to another, none of which is always the best.
+"""First guesses in closed form: eight colour maps from one palette to another, none of which is always the best.
 
 Where the reference is the very scene in another look, matching histograms is nearly perfect; where it is another scene,
 that is the worst, and a mere shift of means may be all that can be known. All maps leave a photo alone that is its own
@@ -9,22 +9,33 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from deepct.color import denormalize_lab, normalize_lab, normalized_to_rgb, rgb_to_normalized
+from deepct.drift import drift_maps
 from deepct.highres import apply_affine
 from deepct.monge import count_moments, monge_maps
+from deepct.palette import in_units, sliced_distance, thin
 
-GUESSES = ("identity", "reinhard", "monge", "registered", "registered, three steps", "curves", "three steps")
+GUESSES = (
+    "identity",
+    "reinhard",
+    "monge",
+    "registered",
+    "common",
+    "registered, three steps",
+    "curves",
+    "three steps",
+)
 """The maps, in order.
 
 ``reinhard`` matches mean and deviation of each channel of Lab (Reinhard et al., *Color Transfer between Images*,
 2001), ``monge`` mean and covariance (Pitié and Kokaram 2007, see :mod:`deepct.monge`). ``registered`` is that after the
-turn of all hues that brings the palettes together best. ``curves`` matches the histograms of sRGB's channels, ``three
-steps`` does so before and after a ``monge`` (Hahne and Aggoun, *PlenoptiCam v1.0*, 2021).
+turn of all hues that brings the palettes together best. ``common`` brings the colours together that both palettes have
+(:mod:`deepct.drift`). ``curves`` matches the histograms of sRGB's channels, ``three steps`` does so before and after a
+``monge`` (Hahne and Aggoun, *PlenoptiCam v1.0*, 2021).
 """
 
-FACTS = 4 * len(GUESSES)
+FACTS = 6 * len(GUESSES)
 """How many numbers say how well the guesses do."""
 
 _KNOTS = 64
@@ -36,13 +47,6 @@ _MORE = 256  # by which a guess is
 _LEAST_STEP = 1e-4  # between quantiles
 _LEAST = 0.1  # delta E that tells anything
 _TURN_COST = 0.2  # delta E that half of a half turn must save
-
-_DIRECTIONS = F.normalize(
-    torch.tensor(
-        ((1.0, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (1, 0, -1), (0, 1, 1), (0, 1, -1), (1, -1, 1)),
-    ),
-    dim=1,
-)
 
 
 class Curves(NamedTuple):
@@ -104,14 +108,14 @@ class Guesses(NamedTuple):
     """The maps of R pairs of palettes.
 
     Attributes:
-        affine: (R, 3, 4) in normalised Lab: ``reinhard``, ``monge`` and ``registered``.
+        affine: (R, 3, 4) in normalised Lab: ``reinhard``, ``monge``, ``registered`` and ``common``.
         turn: (R,) the turn of hues in the last, radians.
         misfits: (R, 24) how far the palettes are apart after each turn, delta E.
         turned: the three steps after ``registered``.
         steps: the three steps.
     """
 
-    affine: tuple[Tensor, Tensor, Tensor]
+    affine: tuple[Tensor, Tensor, Tensor, Tensor]
     turn: Tensor
     misfits: Tensor
     turned: ThreeSteps
@@ -122,7 +126,7 @@ class Guesses(NamedTuple):
         """Those from (R, 3, N) palettes in normalised Lab to others. No gradient."""
         registered, turn, misfits = _register(source, reference)
         return cls(
-            (_reinhard(source, reference), _monge(source, reference), registered),
+            (_reinhard(source, reference), _monge(source, reference), registered, drift_maps(source, reference)),
             turn,
             misfits,
             ThreeSteps.between(_apply(registered, source), reference),
@@ -130,9 +134,9 @@ class Guesses(NamedTuple):
         )
 
     def __call__(self, colors: Tensor) -> Tensor:
-        """(R, 3, P) normalised Lab to what each map makes of them, (R, 7, 3, P)."""
+        """(R, 3, P) normalised Lab to what each map makes of them, (R, 8, 3, P)."""
         affine = [_apply(model, colors) for model in self.affine]
-        return torch.stack((colors, *affine, self.turned(affine[-1])[1], *self.steps(colors)), dim=1)
+        return torch.stack((colors, *affine, self.turned(affine[2])[1], *self.steps(colors)), dim=1)
 
     def judge(self, source: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
         """How well the guesses do.
@@ -142,43 +146,19 @@ class Guesses(NamedTuple):
             reference: (R, 3, N).
 
         Returns:
-            (R, FACTS): how far each leaves the source from the reference and moves L, a and b, in logarithms of delta
-            E, and what was found of turns; and (R,) the distance between source and reference, delta E.
+            (R, FACTS): how far each leaves the source from the reference, as wholes and from colour to nearest colour
+            either way, how far it moves L, a and b, and what was found of turns, in logarithms of delta E; and (R,) the
+            distance between source and reference, delta E.
         """
-        few, wanted = _thin(source, _MORE), _thin(reference, _MORE)
+        few, wanted = thin(source, _MORE), thin(reference, _MORE)
         guessed = self(few)
         left = sliced_distance(guessed, wanted.unsqueeze(1))
-        moved = (_in_units(guessed[:, 1:]) - _in_units(few).unsqueeze(1)).abs().mean(-1).flatten(1)
+        moved = (in_units(guessed[:, 1:]) - in_units(few).unsqueeze(1)).abs().mean(-1).flatten(1)
         least, unturned = (misfit.clamp(min=_LEAST).log() for misfit in (self.misfits.amin(1), self.misfits[:, 0]))
-        return torch.cat(
-            ((left + _LEAST).log(), moved.log1p(), torch.stack((self.turn.cos(), least, unturned), dim=1)), dim=1
-        ), left[:, 0]
-
-
-def sliced_distance(a: Tensor, b: Tensor) -> Tensor:
-    """How far palettes are apart: the sliced Wasserstein distance (Rabin et al. 2011) along eight directions of Lab.
-
-    Args:
-        a: (..., 3, N) normalised Lab.
-        b: (..., 3, N).
-
-    Returns:
-        (...) in delta E (CIE76).
-    """
-    directions = _DIRECTIONS.to(a.device)
-    x, y = ((directions @ palette).sort(-1).values for palette in (_in_units(a), _in_units(b)))
-    return (x - y).abs().mean((-1, -2))
-
-
-def _thin(palette: Tensor, size: int) -> Tensor:
-    """(R, 3, N) to (R, 3, size), evenly."""
-    step = palette.shape[-1] // size
-    return palette[..., step // 2 :: step]
-
-
-def _in_units(palette: Tensor) -> Tensor:
-    """(..., 3, N) normalised Lab to Lab."""
-    return denormalize_lab(palette.unsqueeze(-1)).squeeze(-1)
+        gaps = torch.cdist(in_units(thin(guessed, _FEW)).mT, in_units(thin(wanted, _FEW)).mT.unsqueeze(1))
+        nearest = [gaps.amin(dim).mean(-1) for dim in (2, 3)]
+        turns = torch.stack((self.turn.cos(), least, unturned), dim=1)
+        return torch.cat((*((gap + _LEAST).log() for gap in (left, *nearest)), moved.log1p(), turns), dim=1), left[:, 0]
 
 
 def _to_rgb(palette: Tensor) -> Tensor:
@@ -210,7 +190,7 @@ def _register(source: Tensor, reference: Tensor) -> tuple[Tensor, Tensor, Tensor
     turns = _turns(angles)
     moments, wanted = (count_moments(palette.unsqueeze(-1)) for palette in (source, reference))
     maps = _chain(turns, monge_maps(_turn_moments(turns, moments).flatten(0, 1), wanted.repeat_interleave(_TURNS, 0)))
-    few, theirs = _thin(source, _FEW), _thin(reference, _FEW)
+    few, theirs = thin(source, _FEW), thin(reference, _FEW)
     mapped = _apply(maps, few.repeat_interleave(_TURNS, 0)).unflatten(0, (-1, _TURNS))
     misfits = sliced_distance(mapped, theirs.unsqueeze(1))
     best = (misfits + _TURN_COST * (1 - angles.cos())).argmin(1)

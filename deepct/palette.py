@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from deepct.color import normalize_lab
+from deepct.color import denormalize_lab, normalize_lab
 from deepct.histogram import LabelMatches, shared_labels
 
 PALETTE_SIZE = 1024
@@ -20,6 +20,14 @@ PALETTE_SIZE = 1024
 _EMPHASIS = 8.0
 _BITS = 12  # of each channel in the order of colours
 _COARSE = (4, 5, 5)  # of them, of L, a, b, that come first: neighbours in order are then neighbours in colour
+
+
+_DIRECTIONS = F.normalize(
+    torch.tensor(
+        ((1.0, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (1, 0, -1), (0, 1, 1), (0, 1, -1), (1, -1, 1)),
+    ),
+    dim=1,
+)
 
 
 class PairPalettes(NamedTuple):
@@ -72,6 +80,32 @@ def _place(colors: Tensor) -> Tensor:
     for channel, bits in zip(channels, _COARSE, strict=True):
         place = place * 2 ** (_BITS - bits) + channel % 2 ** (_BITS - bits)
     return place
+
+
+def sliced_distance(a: Tensor, b: Tensor) -> Tensor:
+    """How far palettes are apart: the sliced Wasserstein distance (Rabin et al. 2011) along eight directions of Lab.
+
+    Args:
+        a: (..., 3, N) normalised Lab.
+        b: (..., 3, N).
+
+    Returns:
+        (...) in delta E (CIE76).
+    """
+    directions = _DIRECTIONS.to(a.device)
+    x, y = ((directions @ palette).sort(-1).values for palette in (in_units(a), in_units(b)))
+    return (x - y).abs().mean((-1, -2))
+
+
+def thin(palette: Tensor, size: int) -> Tensor:
+    """Of palettes, (..., N), so many colours, (..., size), evenly."""
+    step = palette.shape[-1] // size
+    return palette[..., step // 2 :: step]
+
+
+def in_units(palette: Tensor) -> Tensor:
+    """(..., 3, N) normalised Lab to Lab."""
+    return denormalize_lab(palette.unsqueeze(-1)).squeeze(-1)
 
 
 def joint_histograms(palettes: Tensor, l_bins: int = 8, ab_bins: int = 64) -> Tensor:

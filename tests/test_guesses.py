@@ -8,8 +8,8 @@ from scipy.stats import wasserstein_distance
 from torch import Tensor
 
 from deepct.color import denormalize_lab, normalize_lab, normalized_to_rgb, rgb_to_normalized
-from deepct.guesses import FACTS, GUESSES, Curves, Guesses, sliced_distance
-from deepct.palette import draw_palettes
+from deepct.guesses import FACTS, GUESSES, Curves, Guesses
+from deepct.palette import draw_palettes, sliced_distance
 
 
 def palette(seed: int, low: float = 0.1, high: float = 0.9) -> Tensor:
@@ -74,7 +74,7 @@ def test_curves_keep_distances_beyond_the_outermost_quantiles() -> None:
 
 def test_the_sliced_distance_is_scipys() -> None:
     a, b = palette(0), palette(1)
-    from deepct.guesses import _DIRECTIONS
+    from deepct.palette import _DIRECTIONS
 
     units = [denormalize_lab(x.unsqueeze(-1)).squeeze(-1)[0] for x in (a, b)]
     expected = sum(wasserstein_distance(*((d @ x).numpy() for x in units)) for d in _DIRECTIONS) / len(_DIRECTIONS)
