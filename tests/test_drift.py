@@ -38,7 +38,7 @@ def test_shares_and_strangers_do_not_lead_it_astray(source: tuple, reference: tu
     monge = apply(monge_maps(*moments), shared)
     truth = apply(LOOK, shared)
     assert (drifted - truth).abs().mean() < 0.5 * (monge - truth).abs().mean()
-    assert (drifted - truth).abs().mean() < 0.7 * (shared - truth).abs().mean()
+    assert (drifted - truth).abs().mean() < 0.9 * (shared - truth).abs().mean()
 
 
 def test_equal_palettes_are_left_alone() -> None:
