@@ -23,6 +23,7 @@ from deepct.runner import DeepctCLI
 CONF = Path(__file__).parent / "conf"
 TEACHERS = sorted(path.stem for path in CONF.glob("teacher*.yaml"))
 STUDENTS = sorted(path.stem for path in CONF.glob("student*.yaml"))
+TERMS = ("image", "histogram", "multiscale", "delta_e")
 PANELS = """
 trainer:
   callbacks:
@@ -150,9 +151,9 @@ def test_a_teacher_trains_tests_and_predicts(conf: str, fivek_root: Path, photos
     assert main(words("fit", conf, fivek_root)) == 0
     logged = metrics(photos)
     for stage in ("train", "val"):
-        for name in ("loss", "image_loss", "histogram_loss", "multiscale_loss"):
+        for name in ("loss", *(f"{term}_loss" for term in TERMS)):
             assert np.isfinite(logged[f"{stage}/{name}"]).all()
-    terms = sum(logged[f"val/{name}"][0] for name in ("image_loss", "histogram_loss", "multiscale_loss"))
+    terms = sum(logged[f"val/{term}_loss"][0] for term in TERMS)
     assert logged["val/loss"][0] == pytest.approx(terms, rel=1e-5)
     assert main(words("test", conf, fivek_root, "--ckpt_path", best(photos))) == 0
     assert predict(best(photos), photos) == 0
@@ -164,8 +165,8 @@ def test_a_student_trains_tests_and_predicts(conf: str, trained_teacher: Path, f
     assert main(words("fit", conf, fivek_root, "--model.teacher", trained_teacher)) == 0
     logged = metrics(photos)
     for stage in ("train", "val"):
-        hard = sum(logged[f"{stage}/{name}_loss"][0] for name in ("image", "histogram", "multiscale"))
-        soft = sum(logged[f"{stage}/soft_{name}_loss"][0] for name in ("image", "histogram", "multiscale"))
+        hard = sum(logged[f"{stage}/{name}_loss"][0] for name in TERMS)
+        soft = sum(logged[f"{stage}/soft_{name}_loss"][0] for name in TERMS)
         assert logged[f"{stage}/hard_loss"][0] == pytest.approx(hard, rel=1e-5)
         assert logged[f"{stage}/soft_loss"][0] == pytest.approx(soft, rel=1e-5)
         assert logged[f"{stage}/loss"][0] == pytest.approx(0.5 * hard + 0.5 * soft, rel=1e-5)

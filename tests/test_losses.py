@@ -1,9 +1,12 @@
+import numpy as np
 import pytest
 import torch
+from skimage.color import deltaE_cie76
 from torch.nn import functional as F
 
+from deepct.color import denormalize_lab
 from deepct.histogram import soft_ab_histogram
-from deepct.losses import LossTerms, LossWeights, Measured, color_transfer_loss
+from deepct.losses import LossTerms, LossWeights, Measured, color_transfer_loss, delta_e_error
 from deepct.output import TransferOutput, as_target, match_scales, resize_to
 
 
@@ -118,3 +121,28 @@ def test_the_loss_is_computed_in_full_precision_under_autocast() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         terms = loss(half, target)
     assert terms.total.dtype == torch.float32
+
+
+def test_delta_e_error_is_cie76_with_less_chroma() -> None:
+    generator = torch.Generator().manual_seed(0)
+    a, b = (torch.rand(2, 3, 6, 5, generator=generator) * 2 - 1 for _ in range(2))
+    scale = np.array([1, 0.75, 0.75])
+    lab = [denormalize_lab(x).permute(0, 2, 3, 1).numpy() * scale for x in (a, b)]
+    expected = deltaE_cie76(*lab).mean((1, 2))
+    np.testing.assert_allclose(delta_e_error(a, b), expected, rtol=0.02)  # it is smooth within a delta E
+    assert torch.equal(delta_e_error(a, a), torch.zeros(2))
+
+
+def test_the_delta_e_loss_counts_by_its_weight() -> None:
+    generator = torch.Generator().manual_seed(0)
+    output, target = (
+        Measured.of(TransferOutput(torch.rand(2, 3, 8, 8, generator=generator) * 2 - 1, ())) for _ in range(2)
+    )
+    identical = torch.zeros(2, dtype=torch.bool)
+    without, with_it = (
+        color_transfer_loss(output, target, LossWeights(0, 0, delta_e=weight), identical) for weight in (0.0, 0.5)
+    )
+    assert torch.equal(without.delta_e, torch.zeros(2))
+    torch.testing.assert_close(
+        with_it.total - without.total, 0.5 * delta_e_error(output.output.image, target.output.image)
+    )

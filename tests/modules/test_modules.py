@@ -1,5 +1,7 @@
+import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -7,7 +9,7 @@ import torch
 from deepct.data.augment import TransferBatch, prepare_batch
 from deepct.data.dataset import PairDataset, collate
 from deepct.data.pairs import fivek_scenes, make_pairs
-from deepct.errors import CheckpointError
+from deepct.errors import CheckpointError, ConfigError
 from deepct.histogram import pair_histograms, soft_ab_histogram
 from deepct.losses import Measured, color_transfer_loss
 from deepct.modules import Student, Teacher, TransferModule
@@ -259,3 +261,21 @@ def test_teacher_and_student_can_overfit_one_batch(batch: TransferBatch, tmp_pat
     student = Student(save(teacher, tmp_path / "teacher.ckpt"), SMALL, lr=2e-3)
     first, last = overfit(student, batch)
     assert last < first / 20
+
+
+def test_the_learning_rate_rises_and_falls_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = Teacher(NetworkConfig(kind="map", map_width=4, histogram_width=6, code_size=4), lr=0.01, anneal=True)
+    module.trainer = SimpleNamespace(estimated_stepping_batches=200)
+    configured = module.configure_optimizers()
+    rates = []
+    for _ in range(200):
+        rates.append(configured["optimizer"].param_groups[0]["lr"])
+        configured["optimizer"].step()
+        configured["lr_scheduler"]["scheduler"].step()
+    assert rates.index(max(rates)) in (5, 6)
+    assert max(rates) == pytest.approx(0.01, rel=0.05)
+    assert rates[5:] == sorted(rates[5:], reverse=True)
+    assert rates[-1] < 1e-5
+    module.trainer = SimpleNamespace(estimated_stepping_batches=math.inf)
+    with pytest.raises(ConfigError, match="max_steps"):
+        module.configure_optimizers()
