@@ -14,7 +14,7 @@ from deepct.color import denormalize_lab, normalize_lab, normalized_to_rgb, rgb_
 from deepct.drift import drift_maps
 from deepct.highres import apply_affine
 from deepct.monge import count_moments, monge_maps
-from deepct.palette import in_units, sliced_distance, thin
+from deepct.palette import PairPalettes, in_units, joint_histograms, sliced_distance, thin
 
 GUESSES = (
     "identity",
@@ -159,6 +159,35 @@ class Guesses(NamedTuple):
         nearest = [gaps.amin(dim).mean(-1) for dim in (2, 3)]
         turns = torch.stack((self.turn.cos(), least, unturned), dim=1)
         return torch.cat((*((gap + _LEAST).log() for gap in (left, *nearest)), moved.log1p(), turns), dim=1), left[:, 0]
+
+
+class PairGuesses(NamedTuple):
+    """What a network that maps colours knows of a batch of pairs.
+
+    Attributes:
+        guesses: the maps of the R pairs of palettes.
+        facts: (R, FACTS) how well they do.
+        distance: (R,) between the palettes, delta E.
+        source: (R, l_bins, 64, 64) the source palettes' joint histograms.
+        reference: (R, l_bins, 64, 64) the reference palettes'.
+        rows: (B, H, W) int64: which of the R each pixel of the source belongs to; None: each to its whole photo's.
+    """
+
+    guesses: Guesses
+    facts: Tensor
+    distance: Tensor
+    source: Tensor
+    reference: Tensor
+    rows: Tensor | None
+
+    @classmethod
+    def between(cls, palettes: PairPalettes, l_bins: int) -> "PairGuesses":
+        """Study pairs of palettes. No gradient."""
+        with torch.no_grad(), torch.autocast(palettes.source.device.type, enabled=False):
+            guesses = Guesses.between(palettes.source, palettes.reference)
+            facts, distance = guesses.judge(palettes.source, palettes.reference)
+            ours, theirs = (joint_histograms(palette, l_bins) for palette in palettes[:2])
+            return cls(guesses, facts, distance, ours, theirs, palettes.rows)
 
 
 def _to_rgb(palette: Tensor) -> Tensor:

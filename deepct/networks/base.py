@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from deepct.color import rgb_to_normalized
 from deepct.errors import ConfigError
+from deepct.guesses import PairGuesses
 from deepct.highres import shrink_photo
 from deepct.histogram import LabelMatches, PairHistograms
 from deepct.networks.config import NetworkConfig
 from deepct.output import TransferOutput, pick_nearest
-from deepct.palette import PairPalettes
 from deepct.semantics import DEFAULT, Semantics, match_labels
 
 WORKING_SIZE = 768
@@ -21,7 +21,7 @@ WORKING_SIZE = 768
 
 _MIN_WORKING_SIZE = 32  # px: CTN's coarsest features are at a 32nd of what it sees
 
-Study: TypeAlias = PairHistograms | PairPalettes
+Study: TypeAlias = PairHistograms | PairGuesses
 """What a network knows of the colours of a batch of pairs."""
 
 

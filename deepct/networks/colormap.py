@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deepct.color import blend_into, normalized_to_rgb, rgb_to_normalized
-from deepct.guesses import FACTS, GUESSES, Guesses
+from deepct.guesses import FACTS, GUESSES, PairGuesses
 from deepct.highres import fit_color_models, recolor_photo
 from deepct.histogram import LabelMatches
 from deepct.lattice import LATTICE_SIZE, lattice_colors, look_up, recolor_by_lattice
@@ -21,7 +21,7 @@ from deepct.networks.base import Study, TransferNetwork, working_copy
 from deepct.networks.config import NetworkConfig
 from deepct.networks.encoder import HistogramEncoder
 from deepct.output import TransferOutput
-from deepct.palette import PairPalettes, joint_histograms, look_up_shares, pair_palettes
+from deepct.palette import look_up_shares, pair_palettes
 from deepct.semantics import Semantics, region_shares
 
 _DEPTH = 3
@@ -113,8 +113,8 @@ class ColorMapNetwork(TransferNetwork):
 
     @property
     def sight(self) -> Hashable:
-        """All networks of this kind see palettes."""
-        return PairPalettes
+        """The histogram bins along L."""
+        return PairGuesses, self.config.l_bins
 
     def study(
         self,
@@ -123,13 +123,14 @@ class ColorMapNetwork(TransferNetwork):
         source_labels: Tensor | None = None,
         reference_labels: Tensor | None = None,
         matches: LabelMatches | None = None,
-    ) -> PairPalettes:
-        """Draw the pairs' palettes."""
-        return pair_palettes(source, reference, source_labels, reference_labels, matches)
+    ) -> PairGuesses:
+        """Draw the pairs' palettes and guess maps between them."""
+        palettes = pair_palettes(source, reference, source_labels, reference_labels, matches)
+        return PairGuesses.between(palettes, self.config.l_bins)
 
     def transfer(self, source: Tensor, study: Study, scales: bool = True) -> TransferOutput:
-        """:meth:`forward` with palettes that are drawn already; there are no decoder's pictures."""
-        assert isinstance(study, PairPalettes)
+        """:meth:`forward` with guesses that are made already; there are no decoder's pictures."""
+        assert isinstance(study, PairGuesses)
         if study.rows is None:
             image = self.map(study, source.flatten(2)).view_as(source)
         else:
@@ -141,31 +142,28 @@ class ColorMapNetwork(TransferNetwork):
             image = flat.view(len(source), *source.shape[-2:], 3).permute(0, 3, 1, 2)
         return TransferOutput(image, ())
 
-    def map(self, palettes: PairPalettes, colors: Tensor) -> Tensor:
-        """Map (R, 3, P) colours in normalised Lab, each of the R as its own pair of palettes says."""
+    def map(self, study: PairGuesses, colors: Tensor) -> Tensor:
+        """Map (R, 3, P) colours in normalised Lab, each of the R as its own pair asks."""
         with torch.autocast(colors.device.type, enabled=False), torch.no_grad():
-            guesses = Guesses.between(palettes.source, palettes.reference)
-            facts, distance = guesses.judge(palettes.source, palettes.reference)
-            guessed = guesses(colors.float())
-            stacks = joint_histograms(torch.cat((palettes.source, palettes.reference)), self.config.l_bins)
-            ours, theirs = stacks.chunk(2)
-            shares = torch.cat((look_up_shares(ours, guessed[:, :1]), look_up_shares(theirs, guessed)), dim=1)
-        codes = torch.cat(self.hen(stacks).chunk(2), dim=1)
-        return self.ctn(guessed, shares, codes, facts, distance).float()
+            guessed = study.guesses(colors.float())
+            ours = look_up_shares(study.source, guessed[:, :1])
+            shares = torch.cat((ours, look_up_shares(study.reference, guessed)), dim=1)
+        codes = torch.cat(self.hen(torch.cat((study.source, study.reference))).chunk(2), dim=1)
+        return self.ctn(guessed, shares, codes, study.facts, study.distance).float()
 
     def lattice(self, source: Tensor, reference: Tensor, colors: Tensor, working_size: int | None = None) -> Tensor:
         """See :meth:`TransferNetwork.lattice`."""
         source, reference = (working_copy(photo, None, working_size)[0] for photo in (source, reference))
         return self._map_rgb(self.study(source, reference), colors)[0].T
 
-    def _map_rgb(self, palettes: PairPalettes, colors: Tensor) -> Tensor:
+    def _map_rgb(self, study: PairGuesses, colors: Tensor) -> Tensor:
         """(N, 3) sRGB to (R, 3, N) sRGB in [0, 1]."""
         points = rgb_to_normalized(colors.T.unsqueeze(-1)).squeeze(-1)
-        mapped = self.map(palettes, points.expand(len(palettes.source), -1, -1))
+        mapped = self.map(study, points.expand(len(study.source), -1, -1))
         return normalized_to_rgb(mapped.unsqueeze(-1)).squeeze(-1).clamp(0, 1)
 
     def _recolor(self, source: Tensor, working: Tensor, study: Study, semantics: Semantics, strength: float) -> Tensor:
-        assert isinstance(study, PairPalettes)
+        assert isinstance(study, PairGuesses)
         colors = lattice_colors(LATTICE_SIZE, source.device)
         tables = self._map_rgb(study, colors).unflatten(-1, (LATTICE_SIZE,) * 3)
         if study.rows is None:

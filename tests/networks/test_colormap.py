@@ -41,10 +41,7 @@ def test_untrained_it_leans_to_the_monge_map() -> None:
     torch.manual_seed(0)
     network = build_network(TINY)
     source, reference = (rgb_to_normalized(uint8_to_rgb(photo(seed))) for seed in (0, 1))
-    palettes = network.study(source, reference)
-    from deepct.guesses import Guesses
-
-    guessed = Guesses.between(*palettes[:2])(source.flatten(2))
+    guessed = network.study(source, reference).guesses(source.flatten(2))
     weights = torch.zeros(len(GUESSES)).index_fill(0, torch.tensor(GUESSES.index("monge")), 1.0).softmax(0)
     expected = (weights[:, None, None] * guessed[0]).sum(0)
     torch.testing.assert_close(network(source, reference).image[0].flatten(1), expected)
