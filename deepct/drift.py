@@ -11,7 +11,8 @@ from deepct.color import normalize_lab
 from deepct.palette import in_units, sliced_distance, thin
 
 _COLORS = 128  # of a palette that are looked at
-_STEPS = 12
+_MORE = 256  # by which the distance is known
+_STEPS = 10
 _FROM, _TO = 0.04, 0.015  # a colour's reach at first and at last, hundreds of delta E
 _BACK = 0.5  # how much the source's colours seek the reference's, where those seek theirs
 _RIDGE = (0.002, 0.002, 0.002, 0.0001)  # on contrasts, and on the shift
@@ -38,15 +39,20 @@ def drift_maps(source: Tensor, reference: Tensor) -> Tensor:
     points = torch.cat((colors, torch.ones_like(colors[..., :1])), dim=-1)
     start, ridge = torch.eye(4, 3, device=source.device), torch.tensor(_RIDGE, device=source.device).diag()
     model = start.expand(len(source), -1, -1)
+    goals = torch.cat((wanted, torch.ones_like(wanted[..., :1])), dim=-1)
     for step in range(_STEPS):
         reach = _FROM * (_TO / _FROM) ** (step / (_STEPS - 1))
-        near = torch.exp(torch.cdist(points @ model, wanted).square() / (-2 * reach**2))
-        seek = near / (near.sum(1, keepdim=True) + _TINY) + _BACK * near / (near.sum(2, keepdim=True) + _TINY)
-        weight = seek.sum(2, keepdim=True)
-        target = seek @ wanted / (weight + _TINY)
-        weighted = (points * weight / (weight.sum(1, keepdim=True) + _TINY)).mT
-        model = torch.linalg.solve(weighted @ points + ridge, weighted @ target + ridge @ start)
-    distance = sliced_distance(source, reference).view(-1, 1, 1)
+        moved = points @ model
+        gaps = moved.square().sum(2, keepdim=True) + wanted.square().sum(2).unsqueeze(1) - 2 * moved @ wanted.mT
+        near = gaps.div_(-2 * reach**2).exp_()
+        # Each goal shares itself out among the colours that are near it, and each colour seeks the goals near it.
+        sought = near @ (goals / (near.sum(1).unsqueeze(2) + _TINY))
+        seeking = near @ goals
+        target = sought + _BACK * seeking / (seeking[..., 3:] + _TINY)
+        total = target[..., 3:].sum(1, keepdim=True) + _TINY
+        normal = (points * target[..., 3:] / total).mT @ points
+        model = torch.linalg.solve(normal + ridge, points.mT @ target[..., :3] / total + ridge @ start)
+    distance = sliced_distance(thin(source, _MORE), thin(reference, _MORE)).view(-1, 1, 1)
     return torch.lerp(torch.eye(3, 4, device=source.device), _unscale(model), distance / (distance + _NEAR))
 
 

@@ -14,7 +14,7 @@ from deepct.color import denormalize_lab, normalize_lab, normalized_to_rgb, rgb_
 from deepct.drift import drift_maps
 from deepct.highres import apply_affine
 from deepct.monge import count_moments, monge_maps
-from deepct.palette import PairPalettes, in_units, joint_histograms, sliced_distance, thin
+from deepct.palette import PairPalettes, in_units, joint_histograms, sliced_distance, smooth_shares, thin
 
 GUESSES = (
     "identity",
@@ -170,6 +170,7 @@ class PairGuesses(NamedTuple):
         distance: (R,) between the palettes, delta E.
         source: (R, l_bins, 64, 64) the source palettes' joint histograms.
         reference: (R, l_bins, 64, 64) the reference palettes'.
+        shares: the same two, smoothed.
         rows: (B, H, W) int64: which of the R each pixel of the source belongs to; None: each to its whole photo's.
     """
 
@@ -178,6 +179,7 @@ class PairGuesses(NamedTuple):
     distance: Tensor
     source: Tensor
     reference: Tensor
+    shares: tuple[Tensor, Tensor]
     rows: Tensor | None
 
     @classmethod
@@ -187,7 +189,8 @@ class PairGuesses(NamedTuple):
             guesses = Guesses.between(palettes.source, palettes.reference)
             facts, distance = guesses.judge(palettes.source, palettes.reference)
             ours, theirs = (joint_histograms(palette, l_bins) for palette in palettes[:2])
-            return cls(guesses, facts, distance, ours, theirs, palettes.rows)
+            shares = smooth_shares(ours), smooth_shares(theirs)
+            return cls(guesses, facts, distance, ours, theirs, shares, palettes.rows)
 
 
 def _to_rgb(palette: Tensor) -> Tensor:

@@ -18,6 +18,8 @@ PALETTE_SIZE = 1024
 """Colours of a palette."""
 
 _EMPHASIS = 8.0
+_SPREAD = 7  # bins
+_RARE = 0.05  # relative share below which all colours are equally rare
 _BITS = 12  # of each channel in the order of colours
 _COARSE = (4, 5, 5)  # of them, of L, a, b, that come first: neighbours in order are then neighbours in colour
 
@@ -131,22 +133,34 @@ def joint_histograms(palettes: Tensor, l_bins: int = 8, ab_bins: int = 64) -> Te
     return _EMPHASIS * (counts / size).sqrt()
 
 
-def look_up_shares(histograms: Tensor, colors: Tensor) -> Tensor:
-    """How common colours are, smoothly.
+def smooth_shares(histograms: Tensor) -> Tensor:
+    """The shares of joint histograms, each spread over its neighbours in a and b.
 
     Args:
         histograms: (R, l_bins, ab_bins, ab_bins), from :func:`joint_histograms`.
+
+    Returns:
+        (R, l_bins, ab_bins, ab_bins) float32, relative to the share of a bin if all were equally common.
+    """
+    shares = (histograms / _EMPHASIS).square()
+    rows = F.avg_pool2d(shares, (_SPREAD, 1), 1, (_SPREAD // 2, 0))
+    return F.avg_pool2d(rows, (1, _SPREAD), 1, (0, _SPREAD // 2)) * shares[0].numel()
+
+
+def look_up_shares(shares: Tensor, colors: Tensor) -> Tensor:
+    """How common colours are.
+
+    Args:
+        shares: (R, l_bins, ab_bins, ab_bins), from :func:`smooth_shares`.
         colors: (R, G, 3, P) normalised Lab.
 
     Returns:
-        (R, G, P) the logarithm of the share around each colour, relative to that of a bin if all were equally common.
+        (R, G, P) logarithms, interpolated between bins before they are taken.
     """
-    smooth = F.avg_pool2d((histograms / _EMPHASIS) ** 2, 5, 1, 2)
-    smooth = F.avg_pool2d(smooth, 3, 1, 1)
     places = _axes(colors.flatten(0, 1)).unflatten(0, colors.shape[:2])
     places = places.flip(2).permute(0, 1, 3, 2).unsqueeze(1)  # b, a, L: the last axis first
-    found = F.grid_sample(smooth.unsqueeze(1), places, align_corners=False, padding_mode="border")
-    return 0.5 * torch.log(found[:, 0, 0] * smooth[0, 0].numel() + 0.05)
+    found = F.grid_sample(shares.unsqueeze(1), places, align_corners=False, padding_mode="border")
+    return 0.5 * torch.log(found[:, 0, 0] + _RARE)
 
 
 def _axes(colors: Tensor) -> Tensor:

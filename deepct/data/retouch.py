@@ -110,8 +110,11 @@ def random_retouch(rng: np.random.Generator) -> Retouch:
     heights = np.cumsum(np.exp(steps), axis=1)
     lift, cut = (rng.uniform(0, 0.15) if rng.random() < 0.35 else 0.0 for _ in range(2))
     tints = np.abs((color(0.3, 0.06), color(0.3, 0.06)))
+    exposure = some(0.6, 0.6)
+    if rng.random() < 0.12:  # night falls, or the sun burns
+        exposure = rng.uniform(-4.0, -1.0) if rng.random() < 0.75 else rng.uniform(1.0, 2.0)
     return Retouch(
-        exposure=some(0.6, 0.6),
+        exposure=exposure,
         contrast=some(0.4, 0.4),
         temperature=float(np.clip(some(0.7, 1.0) * rng.uniform(0.3, 1.2), -2.5, 2.5)),
         tint=float(np.clip(some(0.6, 0.7) * rng.uniform(0.3, 1.2), -2.5, 2.5)),

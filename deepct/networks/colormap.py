@@ -146,8 +146,8 @@ class ColorMapNetwork(TransferNetwork):
         """Map (R, 3, P) colours in normalised Lab, each of the R as its own pair asks."""
         with torch.autocast(colors.device.type, enabled=False), torch.no_grad():
             guessed = study.guesses(colors.float())
-            ours = look_up_shares(study.source, guessed[:, :1])
-            shares = torch.cat((ours, look_up_shares(study.reference, guessed)), dim=1)
+            ours, theirs = study.shares
+            shares = torch.cat((look_up_shares(ours, guessed[:, :1]), look_up_shares(theirs, guessed)), dim=1)
         codes = torch.cat(self.hen(torch.cat((study.source, study.reference))).chunk(2), dim=1)
         return self.ctn(guessed, shares, codes, study.facts, study.distance).float()
 
