@@ -132,7 +132,8 @@ class DeepctCLI(LightningCLI):
                 f"--ckpt_path {path}"
             )
         else:
-            print(f"distil a student from it: deepct fit --config configs/student.yaml --model.teacher {path}")
+            config = "student-map" if self.model.network.config.kind == "map" else "student"
+            print(f"distil a student from it: deepct fit --config configs/{config}.yaml --model.teacher {path}")
 
     def before_predict(self) -> None:
         """Write LUTs too, where they are asked for."""

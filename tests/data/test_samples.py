@@ -1,5 +1,6 @@
 """The embedded photos, and the retouches that give them their experts."""
 
+from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from deepct.data.image import read_photo
 from deepct.data.masks import read_mask
 from deepct.data.pairs import check_scenes, fivek_scenes
 from deepct.data.regions import segment
-from deepct.data.retouch import EXPERTS, Retouch, random_retouch
+from deepct.data.retouch import EXPERTS, Retouch, faint_retouch, random_capture, random_retouch
 from deepct.data.samples import SAMPLE_NAMES, build_samples, demo_pairs, load_sample
 
 LEAST_DELTA_E = 4.0
@@ -165,10 +166,49 @@ def test_a_retouch_leaves_its_input_alone() -> None:
     np.testing.assert_array_equal(photo, every_level())
 
 
-def test_random_retouches_repeat_under_one_seed_and_differ_otherwise() -> None:
-    looks = [random_retouch(np.random.default_rng(seed)) for seed in range(20)]
-    assert looks == [random_retouch(np.random.default_rng(seed)) for seed in range(20)]
-    assert len(set(looks)) == 20
+@pytest.mark.parametrize("draw", [random_retouch, faint_retouch, random_capture])
+def test_random_retouches_repeat_under_one_seed_and_differ_otherwise(draw: Callable[..., Retouch]) -> None:
+    photo = np.random.default_rng(0).integers(0, 256, (20, 20, 3), dtype=np.uint8)
+    looks, again = ([draw(np.random.default_rng(seed)).apply(photo) for seed in range(20)] for _ in range(2))
+    np.testing.assert_array_equal(looks, again)
+    assert len({look.tobytes() for look in looks}) == 20
+
+
+def test_random_looks_reach_far() -> None:
+    photo = np.random.default_rng(0).integers(60, 200, (8, 8, 3), dtype=np.uint8)
+    looks = np.stack([random_retouch(np.random.default_rng(seed)).apply(photo) for seed in range(300)]).astype(int)
+    brightness = looks.mean((1, 2, 3))
+    colorfulness = np.ptp(looks, axis=3).mean((1, 2))
+    assert brightness.min() < 30  # night
+    assert brightness.max() > 190
+    assert colorfulness.min() < 8  # nearly black and white
+    assert abs(brightness.mean() - photo.mean()) < 25
+
+
+def test_captures_are_darker_and_paler_than_the_photo() -> None:
+    photo = np.random.default_rng(0).integers(40, 200, (8, 8, 3), dtype=np.uint8)
+    for seed in range(10):
+        captured = random_capture(np.random.default_rng(seed)).apply(photo).astype(int)
+        assert captured.mean() < photo.mean()
+        assert np.ptp(captured, axis=2).mean() < np.ptp(photo.astype(int), axis=2).mean()
+
+
+def test_curves_hue_crosstalk_and_fade_do_what_they_say() -> None:
+    ramp = np.arange(256, dtype=np.uint8)[:, None, None].repeat(3, axis=2)
+    curves = np.array([[0, 0.25, 1.0], [0, 0.5, 1.0], [0, 0.75, 1.0]])
+    bent = Retouch(curves=curves).apply(ramp)[:, 0].astype(int)
+    assert bent[0].tolist() == [0, 0, 0]
+    assert bent[255].tolist() == [255, 255, 255]
+    np.testing.assert_allclose(bent[128], [64, 128, 191], atol=2)
+    assert (np.diff(bent, axis=0) >= 0).all()
+    np.testing.assert_array_equal(Retouch(hue=1.0).apply(ramp), ramp)
+    red = np.array([[[200, 50, 50]]], dtype=np.uint8)
+    np.testing.assert_allclose(Retouch(hue=2 * np.pi / 3).apply(red)[0, 0], [50, 200, 50], atol=1)
+    mixed = Retouch(crosstalk=np.array([[0, 0.1, 0], [0, 0, 0], [0, 0, 0]]))
+    np.testing.assert_array_equal(mixed.apply(ramp), ramp)
+    np.testing.assert_allclose(mixed.apply(red)[0, 0], [185, 50, 50], atol=1)
+    faded = Retouch(black=(0.1, 0.1, 0.2), white=(0.9, 0.8, 0.9)).apply(ramp)
+    np.testing.assert_allclose(faded[[0, 255], 0], [[25.5, 25.5, 51], [229.5, 204, 229.5]], atol=1)
 
 
 def test_demo_pairs_are_four_different_pairs_that_never_change() -> None:
