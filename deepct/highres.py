@@ -10,6 +10,8 @@ computed small as in the *Fast Guided Filter* (He and Sun, 2015). One thing diff
 colour, so that where a window is flat the source's grain passes unchanged, where theirs would smooth it away.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -121,16 +123,33 @@ def recolor_photo(models: Tensor, photo: Tensor, strength: float = 1.0) -> Tenso
     Returns:
         (B, 3, H, W) uint8 sRGB.
     """
+    height = photo.shape[-2]
+    return recolor_in_bands(
+        photo,
+        lambda rgb, top: normalized_to_rgb(_apply_to_band(models, rgb_to_normalized(rgb), top, height)),
+        strength,
+    )
+
+
+def recolor_in_bands(photo: Tensor, recolor: Callable[[Tensor, int], Tensor], strength: float) -> Tensor:
+    """Recolour photos part by part.
+
+    Args:
+        photo: (B, 3, H, W) uint8 sRGB.
+        recolor: from (B, 3, rows, W) sRGB in [0, 1] that begin at some row, and that row, to sRGB, which is clipped.
+        strength: see :func:`deepct.color.blend_into`.
+
+    Returns:
+        (B, 3, H, W) uint8 sRGB.
+    """
     result = torch.empty_like(photo)
-    for rows in bands(photo):
-        band = rgb_to_normalized(uint8_to_rgb(photo[..., rows, :]))
-        band = _apply_to_band(models, band, rows.start, photo.shape[-2])
-        result[..., rows, :] = blend_into(photo[..., rows, :], normalized_to_rgb(band), strength)
+    for rows in _bands(photo):
+        band = photo[..., rows, :]
+        result[..., rows, :] = blend_into(band, recolor(uint8_to_rgb(band), rows.start), strength)
     return result
 
 
-def bands(photo: Tensor) -> list[slice]:
-    """The rows of a photo, (B, C, H, W), in parts of bounded size."""
+def _bands(photo: Tensor) -> list[slice]:
     height, width = photo.shape[-2:]
     step = max(1, _BAND // (len(photo) * width))
     return [slice(top, min(top + step, height)) for top in range(0, height, step)]
@@ -155,6 +174,11 @@ def apply_affine(models: Tensor, source: Tensor) -> Tensor:
     return offset.addcmul(weights[:, :, 0], x0).addcmul(weights[:, :, 1], x1).addcmul(weights[:, :, 2], x2)
 
 
+def apply_map(model: Tensor, colors: Tensor) -> Tensor:
+    """(R, 3, 4) models and (R, 3, P) colours to (R, 3, P): the same map for each of them."""
+    return apply_affine(model.unsqueeze(-1), colors)
+
+
 def _between(low: int, full: int, start: int, stop: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """The two of ``low`` samples on either side of elements start to stop - 1 of ``full``, and how far between."""
     place = ((torch.arange(start, stop, device=device) + 0.5) * (low / full) - 0.5).clamp(0, low - 1)
@@ -166,5 +190,5 @@ def shrink_photo(photo: Tensor, size: tuple[int, int]) -> Tensor:
     """(B, 3, H, W) uint8 sRGB to (B, 3, *size) float32 sRGB in [0, 1] by averaging areas, in bands."""
     if tuple(photo.shape[-2:]) == size:
         return uint8_to_rgb(photo)
-    narrow = [F.adaptive_avg_pool2d(uint8_to_rgb(photo[..., rows, :]), (None, size[1])) for rows in bands(photo)]
+    narrow = [F.adaptive_avg_pool2d(uint8_to_rgb(photo[..., rows, :]), (None, size[1])) for rows in _bands(photo)]
     return F.adaptive_avg_pool2d(torch.cat(narrow, dim=-2), size)

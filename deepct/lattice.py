@@ -4,8 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from deepct.color import blend_into, uint8_to_rgb
-from deepct.highres import bands
+from deepct.highres import recolor_in_bands
 
 LATTICE_SIZE = 33
 """Points along each axis by default: what photo and video editors commonly take."""
@@ -42,8 +41,4 @@ def recolor_by_lattice(tables: Tensor, photo: Tensor, strength: float = 1.0) -> 
     Returns:
         (B, 3, H, W) uint8 sRGB.
     """
-    result = torch.empty_like(photo)
-    for rows in bands(photo):
-        band = photo[..., rows, :]
-        result[..., rows, :] = blend_into(band, look_up(tables, uint8_to_rgb(band)), strength)
-    return result
+    return recolor_in_bands(photo, lambda rgb, _: look_up(tables, rgb), strength)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from deepct.color import rgb_to_normalized
 from deepct.errors import ConfigError
-from deepct.guesses import PairGuesses
+from deepct.guesses.maps import PairGuesses
 from deepct.highres import shrink_photo
 from deepct.histogram import LabelMatches, PairHistograms
 from deepct.networks.config import NetworkConfig

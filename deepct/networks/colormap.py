@@ -1,7 +1,7 @@
 """The network that maps colours: the same map at every pixel, so it keeps content by construction and fits a LUT.
 
 HEN encodes the palettes' joint histograms. CTN is a perceptron that sees one colour: what each first guess in closed
-form makes of it (:mod:`deepct.guesses`), and how common all these are in source and reference. Steered by the codes, it
+form makes of it (:mod:`deepct.guesses.maps`), and how common all these are in source and reference. Steered by the codes, it
 weighs the guesses and adds a change of its own, which fades to nothing as the reference's colours near the source's: a
 photo that is its own reference, mirrored or not, is left alone.
 """
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deepct.color import blend_into, normalized_to_rgb, rgb_to_normalized
-from deepct.guesses import FACTS, GUESSES, PairGuesses
+from deepct.guesses.maps import FACTS, GUESSES, PairGuesses
 from deepct.highres import fit_color_models, recolor_photo
 from deepct.histogram import LabelMatches
 from deepct.lattice import LATTICE_SIZE, lattice_colors, look_up, recolor_by_lattice

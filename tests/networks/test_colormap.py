@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from deepct.color import normalized_to_rgb, rgb_to_normalized, rgb_to_uint8, uint8_to_rgb
-from deepct.guesses import GUESSES
+from deepct.guesses.maps import GUESSES
 from deepct.histogram import UNLABELLED
 from deepct.networks import ColorMapNetwork, NetworkConfig, build_network
 from deepct.semantics import Semantics

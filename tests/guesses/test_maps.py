@@ -8,7 +8,8 @@ from scipy.stats import wasserstein_distance
 from torch import Tensor
 
 from deepct.color import denormalize_lab, normalize_lab, normalized_to_rgb, rgb_to_normalized
-from deepct.guesses import FACTS, GUESSES, Curves, Guesses
+from deepct.guesses.curves import Curves
+from deepct.guesses.maps import FACTS, GUESSES, Guesses
 from deepct.palette import draw_palettes, sliced_distance
 
 

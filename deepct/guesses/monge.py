@@ -62,6 +62,11 @@ def monge_maps(source: Tensor, reference: Tensor) -> Tensor:
     return torch.cat((weights, reference[..., 3:] - weights @ source[..., 3:]), dim=-1).float().to(device)
 
 
+def match_moments(source: Tensor, reference: Tensor) -> Tensor:
+    """The same, (R, 3, 4), between palettes of (R, 3, N) colours in normalised Lab."""
+    return monge_maps(*(count_moments(palette.unsqueeze(-1)) for palette in (source, reference)))
+
+
 def _covariance(moments: Tensor) -> Tensor:
     """(N, 3, 3), with the ridge."""
     second, mean = moments.split((3, 1), dim=-1)
