@@ -30,8 +30,8 @@ GUESSES = (
 """The maps, in order.
 
 ``reinhard`` matches mean and deviation of each channel of Lab (Reinhard et al., *Color Transfer between Images*,
-2001), ``monge`` mean and covariance (:mod:`deepct.guesses.monge`). ``registered`` is that after the turn of all hues that
-brings the palettes together best. ``common`` brings the colours together that both palettes have
+2001), ``monge`` mean and covariance (:mod:`deepct.guesses.monge`). ``registered`` is that after the turn of all hues
+that brings the palettes together best. ``common`` brings the colours together that both palettes have
 (:mod:`deepct.guesses.drift`). ``curves`` matches the histograms of sRGB's channels, ``three steps`` does so before and
 after a ``monge`` (Hahne and Aggoun, *PlenoptiCam v1.0*, 2021).
 """

@@ -23,8 +23,8 @@ def turn_maps(source: Tensor, reference: Tensor) -> tuple[Tensor, Tensor, Tensor
         reference: (R, 3, N).
 
     Returns:
-        (R, 3, 4) float32 affine maps of normalised Lab; (R,) their turns, radians; and (R, TURNS) the distance that each
-        turn leaves, delta E. No gradient.
+        (R, 3, 4) float32 affine maps of normalised Lab; (R,) their turns, radians; and (R, TURNS) the distance that
+        each turn leaves, delta E. No gradient.
     """
     angles = torch.arange(TURNS, device=source.device) * (2 * torch.pi / TURNS)
     turns = _turns(angles)

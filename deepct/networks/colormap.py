@@ -1,9 +1,9 @@
 """The network that maps colours: the same map at every pixel, so it keeps content by construction and fits a LUT.
 
 HEN encodes the palettes' joint histograms. CTN is a perceptron that sees one colour: what each first guess in closed
-form makes of it (:mod:`deepct.guesses.maps`), and how common all these are in source and reference. Steered by the codes, it
-weighs the guesses and adds a change of its own, which fades to nothing as the reference's colours near the source's: a
-photo that is its own reference, mirrored or not, is left alone.
+form makes of it (:mod:`deepct.guesses.maps`), and how common all these are in source and reference. Steered by the
+codes, it weighs the guesses and adds a change of its own, which fades to nothing as the reference's colours near the
+source's: a photo that is its own reference, mirrored or not, is left alone.
 """
 
 from collections.abc import Hashable
