@@ -42,7 +42,7 @@ def row(what: str, method: str, measured: Measurement, **more: Any) -> Row:
 
 def networks(folder: Path) -> Iterator[Row]:
     """Parameters and operations."""
-    for name in ("teacher", "student", "student-fast"):
+    for name in ("teacher", "student", "student-fast", "student-map"):
         yield {"what": "network", "method": name, **cases.network_cost(name)}
 
 
@@ -119,7 +119,7 @@ def loader(folder: Path) -> Iterator[Row]:
 
 def prediction(folder: Path) -> Iterator[Row]:
     """From photo to photo in memory, over sizes."""
-    methods = ("literal", "student", "student-fast", "mkl", "hm-mkl-hm")
+    methods = ("literal", "student", "student-fast", "student-map", "mkl", "hm-mkl-hm")
     for long_side in PIXELS:
         for method in methods:
             if long_side > LIMITS.get(method, long_side):
@@ -164,26 +164,25 @@ def masks(folder: Path) -> Iterator[Row]:
 
 def files(folder: Path) -> Iterator[Row]:
     """From a JPEG to a PNG: in a process that runs already, as for each photo of a folder, and with its start."""
-    checkpoint = cases.write_checkpoint("student-fast", folder / "student.ckpt")
     reference = cases.write_photo("rocket", 1024, folder / "reference.jpg")
     for megapixels, long_side in ((24, 6000), (100, 12248)):
         source, result = cases.write_photo("coffee", long_side, folder / f"{megapixels}.jpg"), folder / "result.png"
-        methods = ("student-fast", "mkl", "hm-mkl-hm") if megapixels == 24 else ("student-fast", "mkl")
+        methods = ("student-map", "mkl", "hm-mkl-hm") if megapixels == 24 else ("student-map", "mkl")
         for method in methods:
             measured = measure(cases.file_to_file, method, str(source), str(reference), str(result))
             yield row(f"file to file, {megapixels} MP", method, measured, pixels=megapixels * 1e6)
-        predict = [sys.executable, "-m", "deepct.cli", "predict", "--config", "configs/predict.yaml"]
-        predict += ["--ckpt_path", checkpoint, "--data.source", source, "--data.reference", reference]
+        predict = [sys.executable, "-m", "deepct.cli", "predict"]
+        predict += ["--data.source", source, "--data.reference", reference]
         predict += ["--output", folder / f"out-{megapixels}"]
         paths = [str(path) for path in (source, reference, result)]
         script = [
             sys.executable,
             "-c",
-            f"from benchmarks.scripted import recolor; recolor({str(checkpoint)!r}, *{paths!r})",
+            f"from benchmarks.scripted import recolor; recolor(*{paths!r})",
         ]
         match = [sys.executable, "-c", f"from benchmarks.matched import match_files; match_files('mkl', *{paths!r})"]
         rounds = [[measure_command([*map(str, words)], folder) for words in (predict, script, match)] for _ in range(3)]
-        kinds = (("deepct predict", "student-fast"), ("Python script", "student-fast"), ("Python script", "mkl"))
+        kinds = (("deepct predict", "student-map"), ("Python script", "student-map"), ("Python script", "mkl"))
         for (what, method), runs in zip(kinds, zip(*rounds, strict=True), strict=True):
             yield row(f"{what}, {megapixels} MP", method, together(runs), pixels=megapixels * 1e6)
 

@@ -31,12 +31,12 @@ from deepct.data.samples import load_sample
 from deepct.histogram import soft_ab_histogram
 from deepct.losses import LossWeights
 from deepct.modules import Student, Teacher
-from deepct.modules.base import count
-from deepct.networks import WORKING_SIZE, ColorTransferNetwork, NetworkConfig
+from deepct.modules.base import study_batch
+from deepct.networks import WORKING_SIZE, ColorTransferNetwork, NetworkConfig, build_network
 from deepct.output import TransferOutput
 
 Work = Callable[[], Any]
-NetworkName = Literal["teacher", "student", "student-fast"]
+NetworkName = Literal["teacher", "student", "student-fast", "student-map"]
 
 
 def network_config(name: NetworkName) -> NetworkConfig:
@@ -112,9 +112,9 @@ def distillation_step(literal: bool, name: NetworkName = "student") -> Work:
             batch.reference_labels,
         ).item()
 
-    def teach(batch: TransferBatch, histograms: Any) -> TransferOutput:
+    def teach(batch: TransferBatch, study: Any, sight: Any) -> TransferOutput:
         with torch.no_grad():
-            return teacher.transfer(batch.source, histograms)
+            return teacher.transfer(batch.source, study)
 
     student.teacher = teach  # type: ignore[assignment]
     return lambda: _backward(student, batch)
@@ -132,7 +132,7 @@ def student_step(
     batch = pair()
     student = Student(network=network_config(name), channels_last=channels_last, compile=compile)
     with torch.no_grad():
-        taught = ColorTransferNetwork().transfer(batch.source, count(batch, student.network))
+        taught = ColorTransferNetwork().transfer(batch.source, study_batch(batch, student.network))
     if not literal:
         student.teacher = lambda batch, histograms: taught  # type: ignore[assignment]
         context = torch.autocast("cpu", torch.bfloat16) if half else nullcontext()
@@ -167,9 +167,9 @@ def training_step(name: NetworkName, photos: int, device: str = "cuda", channels
         teacher = module.network.requires_grad_(False).eval().to(device)
         module = Student(network=network_config(name), channels_last=channels_last)
 
-        def teach(batch: TransferBatch, histograms: Any) -> TransferOutput:
+        def teach(batch: TransferBatch, study: Any, sight: Any) -> TransferOutput:
             with torch.no_grad():
-                return teacher.transfer(batch.source, histograms)
+                return teacher.transfer(batch.source, study)
 
         module.teacher = teach  # type: ignore[assignment]
     module.to(device)
@@ -215,19 +215,20 @@ def recolor(method: str, long_side: int, labels: int = 0) -> Work:
 
     Args:
         method: ``literal`` (the report's student, as it is written), ``student`` (deepct's, on the whole photo),
-            ``student-fast`` (any size), or a method of color-matcher.
+            ``student-fast`` and ``student-map`` (any size), or a method of color-matcher.
         long_side: of the source, px; the reference has 1024 at most.
         labels: of the label maps; 0 for a global transfer.
     """
     source, reference = photo("coffee", long_side), photo("rocket", min(long_side, 1024))
-    if method not in ("literal", "student", "student-fast"):
+    any_size = method in ("student-fast", "student-map")
+    if method not in ("literal", "student") and not any_size:
         return lambda: match(method, source, reference).shape
     torch.manual_seed(0)
-    network = ColorTransferNetwork(network_config("student-fast" if method == "student-fast" else "student")).eval()
+    network = build_network(network_config(method if any_size else "student")).eval()  # type: ignore[arg-type]
     planes = to_planes(source).unsqueeze(0), to_planes(reference).unsqueeze(0)
     maps = [pair(256, labels).source_labels[:1] for _ in planes] if labels else []
     if method != "literal":
-        working_size = WORKING_SIZE if method == "student-fast" else None
+        working_size = WORKING_SIZE if any_size else None
         return lambda: tuple(network.recolor(*planes, *maps, working_size=working_size).shape)
 
     def work() -> tuple[int, ...]:
@@ -239,10 +240,10 @@ def recolor(method: str, long_side: int, labels: int = 0) -> Work:
 
 
 def file_to_file(method: str, source: str, reference: str, output: str) -> Work:
-    """From a photo's file to a PNG, by the fast student with random weights or by a method of color-matcher."""
-    if method != "student-fast":
+    """From a photo's file to a PNG, by the weights that ship or by a method of color-matcher."""
+    if method != "student-map":
         return lambda: match_files(method, source, reference, output)
-    transfer = ColorTransfer(ColorTransferNetwork(network_config("student-fast")))
+    transfer = ColorTransfer.load()
 
     def work() -> None:
         result = transfer.transfer(read_photo(source), read_photo(reference))
@@ -257,23 +258,12 @@ def write_photo(name: str, long_side: int, path: Path) -> Path:
     return path
 
 
-def write_checkpoint(name: NetworkName, path: Path) -> Path:
-    """A student of random weights as ``deepct fit`` would keep it."""
-    import lightning as L
-
-    torch.manual_seed(0)
-    trainer = L.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, max_epochs=0)
-    trainer.strategy.connect(Student(network=network_config(name)))
-    trainer.save_checkpoint(path)
-    return path
-
-
 def network_cost(name: NetworkName) -> dict[str, float]:
     """Parameters, and GFLOP of a 256 px transfer with the decoder's pictures, deepct's and the literal one.
 
     Multiplications and additions apart, as torch's counter has them: convolutions and matrix products.
     """
-    network = ColorTransferNetwork(network_config(name)).eval()
+    network = build_network(network_config(name)).eval()
     batch = pair()
 
     def gflop(run: Callable[[], Any]) -> float:
@@ -285,7 +275,7 @@ def network_cost(name: NetworkName) -> dict[str, float]:
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "gflop": gflop(lambda: network(batch.source, batch.reference)),
     }
-    if network.config.stride == 1:
+    if isinstance(network, ColorTransferNetwork) and network.config.stride == 1:
         cost["literal_gflop"] = gflop(lambda: literal_transfer(network, batch.source, batch.reference))
     return cost
 

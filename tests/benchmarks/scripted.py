@@ -5,7 +5,7 @@ from PIL import Image
 from deepct import ColorTransfer
 
 
-def recolor(checkpoint: str, source: str, reference: str, output: str) -> None:
+def recolor(source: str, reference: str, output: str) -> None:
     """Recolour a photo from file to file; written as :func:`benchmarks.matched.match_files` writes."""
     photos = (Image.open(path) for path in (source, reference))
-    ColorTransfer.load(checkpoint).transfer(*photos).save(output, compress_level=1)
+    ColorTransfer.load().transfer(*photos).save(output, compress_level=1)
