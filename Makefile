@@ -18,7 +18,8 @@ $(VENV)/.done: requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
-# Teach, distil, test both, recolour a folder: the whole main job, tiny, on the embedded photos.
+# Teach, distil, test both, recolour a folder: the whole main job, tiny, on the embedded photos; then recolour it with the
+# weights that ship.
 demo: setup
 	rm -rf $(DEMO) && mkdir -p $(DEMO)/references
 	cd $(DEMO) && $(DEEPCT) fit --config configs/demo/teacher.yaml --data.root samples
@@ -27,6 +28,8 @@ demo: setup
 	cd $(DEMO) && $(DEEPCT) test --config configs/demo/student.yaml --data.root samples --ckpt_path $(STUDENT)
 	cp $(DEMO)/samples/raw/rocket.jpg $(DEMO)/samples/raw/ihc.jpg $(DEMO)/references
 	cd $(DEMO) && $(DEEPCT) predict --ckpt_path $(STUDENT) \
+		--data.source samples/raw --data.reference references --output tiny --writer.sheet true
+	cd $(DEMO) && $(DEEPCT) predict \
 		--data.source samples/raw --data.reference references --output recoloured --writer.sheet true
 	@for name in teacher student; do awk -F, -v name=$$name '\
 		NR == 1 { for (i = 1; i <= NF; i++) if ($$i == "train/image_loss") column = i; next } \
@@ -34,7 +37,8 @@ demo: setup
 		END { for (i = 1; i <= 30; i++) { first += value[i] / 30; last += value[n - 30 + i] / 30 } \
 			printf "%s: training image loss %.4f at first, %.4f at last\n", name, first, last }' \
 		$(DEMO)/runs/demo-$$name/version_0/metrics.csv; done
-	@echo "look at the contact sheet: $(CURDIR)/$(DEMO)/recoloured/sheet-001.png"
+	@echo "look at the contact sheets: $(CURDIR)/$(DEMO)/tiny/sheet-001.png, by the student just taught, and"
+	@echo "$(CURDIR)/$(DEMO)/recoloured/sheet-001.png, by the one that ships"
 
 test: setup
 	$(BIN)/python -m pytest

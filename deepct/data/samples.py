@@ -17,7 +17,7 @@ SAMPLE_NAMES = ("astronaut", "chelsea", "coffee", "hubble_deep_field", "ihc", "m
 """Colour photographs in scikit-image's wheel (the right view of the motorcycle shows the left one's scene)."""
 
 _LONG_SIDE = 512
-_VERSION = 2  # raised whenever what is built changes, so that no old copy is taken for the new one
+_VERSION = 3  # raised whenever what is built changes, so that no old copy is taken for the new one
 
 
 def load_sample(name: str) -> NDArray[np.uint8]:
