@@ -269,6 +269,18 @@ def test_distilling_leaves_the_teacher_bit_for_bit(
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
+def test_a_training_resumes_with_another_end_and_another_rate(fivek_root: Path, photos: Path) -> None:
+    assert main(words("fit", "teacher-map", fivek_root)) == 0
+    longer = words("fit", "teacher-map", fivek_root, "--ckpt_path", best(photos).with_name("last.ckpt"))
+    assert main([*longer, "--trainer.max_epochs", "4", "--model.lr", "0.003"]) == 0
+    last = max(photos.glob("runs/run/*/checkpoints/last.ckpt"), key=lambda path: path.stat().st_mtime)
+    checkpoint = torch.load(last, weights_only=True)
+    assert checkpoint["global_step"] > 2
+    assert checkpoint["optimizer_states"][0]["param_groups"][0]["initial_lr"] == 0.003
+    assert checkpoint["lr_schedulers"][0]["base_lrs"] == [0.003]
+    assert max(metrics(photos)["step"]) == 7
+
+
 def test_a_teachers_checkpoint_does_not_resume_a_student(
     trained_teacher: Path, fivek_root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

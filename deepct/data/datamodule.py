@@ -98,6 +98,8 @@ class PairDataModule(L.LightningDataModule):
         Raises:
             DataError: the folder is not what the layout needs, or a split that this stage needs is empty.
         """
+        if not self.kinds:
+            raise DataError("data.kinds is empty: name one kind of pairs or more, of retouch, identical and disjoint")
         if not self.datasets:
             scenes = self._find()
             readable = {scene.name for scene in check_scenes(scenes)}

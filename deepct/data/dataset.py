@@ -71,9 +71,10 @@ class PairDataset(Dataset[Sample | None]):
     """Pairs of photos as crops of equal geometry.
 
     The shorter side is resized to ``resize``, then a ``size`` px crop is taken: at random and possibly mirrored for
-    training, from the centre otherwise. With ``zoom``, and of disjoint pairs, parts of any size and shape are taken and
-    brought to ``size`` by picking pixels, so that colours keep the spread that they have in the photo. Evaluation
-    samples depend on the pair's name alone, never on order or process.
+    training, from the centre otherwise. With ``zoom``, and of disjoint pairs, parts of any size and shape are taken,
+    all of the photo or of its half for evaluation, and brought to ``size`` by picking pixels, so that colours keep the
+    spread that they have in the photo; these are not mirrored. Evaluation samples depend on the pair's name alone,
+    never on order or process.
 
     Args:
         pairs: what to read.
@@ -99,6 +100,10 @@ class PairDataset(Dataset[Sample | None]):
     ) -> None:
         if size > resize:
             raise DataError(f"a crop of {size} px does not fit photos resized to {resize} px; lower data.size")
+        if zoom is not None and not 0 < zoom <= 1:
+            raise DataError(f"data.zoom is a share of a photo's sides, above 0 and at most 1, got {zoom}")
+        if not 0 <= shift_share <= 1:
+            raise DataError(f"data.shift_share is a share of the pairs, from 0 to 1, got {shift_share}")
         self.pairs = pairs
         self.size = size
         self.resize = resize
@@ -171,8 +176,9 @@ class PairDataset(Dataset[Sample | None]):
         rng: np.random.Generator,
     ) -> _Views:
         """The same part of both photos."""
-        if self.augment and self.zoom is not None:
-            part = _part((0, source.shape[0]), (0, source.shape[1]), self.zoom, self.size, rng)
+        if self.zoom is not None:
+            least = self.zoom if self.augment else 1.0
+            part = _part((0, source.shape[0]), (0, source.shape[1]), least, self.size, rng)
             source, target, labels = source[part], target[part], labels[part]
         else:
             geometry = self._build_geometry()

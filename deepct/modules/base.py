@@ -126,10 +126,17 @@ class TransferModule(L.LightningModule):
         steps = self.trainer.estimated_stepping_batches
         if not math.isfinite(steps):
             raise ConfigError("anneal needs to know where the training ends: give --trainer.max_steps or max_epochs")
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, self.lr, int(steps), pct_start=_WARM_UP, cycle_momentum=False
-        )
+        # A schedule that keeps nothing but the step, so that a resumed training may end elsewhere.
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _anneal(step / steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Resume with this run's learning rate: optimizer and schedule would bring back their own."""
+        for state in checkpoint.get("optimizer_states", ()):
+            for group in state["param_groups"]:
+                group |= {name: self.lr for name in ("lr", "initial_lr") if name in group}
+        for state in checkpoint.get("lr_schedulers", ()):
+            state["base_lrs"] = [self.lr] * len(state["base_lrs"])
 
     def training_step(self, batch: TransferBatch, batch_idx: int) -> Tensor:
         """The mean loss of the batch."""
@@ -193,6 +200,13 @@ class TransferModule(L.LightningModule):
             reason = str(error).splitlines()[0]
             return Prediction(batch.job, None, f"{batch.job.source}: {size} cannot be recoloured here ({reason})")
         return Prediction(batch.job, image[0].cpu(), "", batch.note)
+
+
+def _anneal(way: float) -> float:
+    """The learning rate's factor, from 0 at the training's start and 1 at the end of the warm-up to 0 at its end."""
+    if way < _WARM_UP:
+        return (way + 0.04 * (_WARM_UP - way)) / _WARM_UP
+    return 0.5 + 0.5 * math.cos(math.pi * min(1.0, (way - _WARM_UP) / (1 - _WARM_UP)))
 
 
 def study_batch(batch: TransferBatch, network: TransferNetwork) -> Study:

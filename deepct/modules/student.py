@@ -126,8 +126,8 @@ class Student(TransferModule):
         self.teacher = FrozenTeacher(self.teacher_path, self.execution)
         if self.network.config.scales and not self.teacher.network.config.scales:
             raise CheckpointError(
-                f"{self.teacher_path}: trained with multi-scale weight 0, this teacher has no decoder pictures to "
-                "teach; use --model.lambda_multiscale 0 here too"
+                f"{self.teacher_path}: a map of colours, or trained with multi-scale weight 0, this teacher has no "
+                "decoder pictures to teach; use --model.lambda_multiscale 0 here"
             )
         if self.hen_from_teacher and stage == "fit":
             self._take_hen(self.teacher.network)

@@ -7,12 +7,14 @@ source's: a photo that is its own reference, mirrored or not, is left alone.
 """
 
 from collections.abc import Hashable
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deepct.color import blend_into, normalized_to_rgb, rgb_to_normalized
+from deepct.errors import ConfigError
 from deepct.guesses.maps import FACTS, GUESSES, PairGuesses
 from deepct.highres import fit_color_models, recolor_photo
 from deepct.histogram import LabelMatches
@@ -25,6 +27,7 @@ from deepct.palette import look_up_shares, pair_palettes
 from deepct.semantics import Semantics, region_shares
 
 _DEPTH = 3
+_PART = 4096  # colours mapped at once
 _REACH = 0.5  # normalised Lab: the unit of CTN's own change
 _FAR = 1.0  # delta E between palettes at which half of that change is taken
 _FIRST = GUESSES.index("monge")
@@ -105,7 +108,12 @@ class ColorMapNetwork(TransferNetwork):
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
-        self.config = config
+        if min(config.map_width, config.code_size, config.l_bins) < 1 or config.histogram_width < 3:
+            raise ConfigError(
+                "a map's network.map_width, code_size and l_bins must be 1 or more and its histogram_width 3 or more, "
+                f"got {config.map_width}, {config.code_size}, {config.l_bins} and {config.histogram_width}"
+            )
+        self.config = replace(config, scales=False)
         most = config.histogram_width
         widths = (most // 3, most // 2, most * 2 // 3, most, most, most, most)
         self.hen = HistogramEncoder(config.l_bins, widths, config.code_size, config.ab_bins)
@@ -129,7 +137,10 @@ class ColorMapNetwork(TransferNetwork):
         return PairGuesses.between(palettes, self.config.l_bins)
 
     def transfer(self, source: Tensor, study: Study, scales: bool = True) -> TransferOutput:
-        """:meth:`forward` with guesses that are made already; there are no decoder's pictures."""
+        """:meth:`forward` with guesses that are made already; there are no decoder's pictures.
+
+        With label maps it takes memory for as many pixels in each region as the largest one has.
+        """
         assert isinstance(study, PairGuesses)
         if study.rows is None:
             image = self.map(study, source.flatten(2)).view_as(source)
@@ -144,11 +155,17 @@ class ColorMapNetwork(TransferNetwork):
 
     def map(self, study: PairGuesses, colors: Tensor) -> Tensor:
         """Map (R, 3, P) colours in normalised Lab, each of the R as its own pair asks."""
+        return self._map_coded(study, self._encode(study), colors)
+
+    def _encode(self, study: PairGuesses) -> Tensor:
+        """(R, codes) e_s and e_t."""
+        return torch.cat(self.hen(torch.cat((study.source, study.reference))).chunk(2), dim=1)
+
+    def _map_coded(self, study: PairGuesses, codes: Tensor, colors: Tensor) -> Tensor:
         with torch.autocast(colors.device.type, enabled=False), torch.no_grad():
             guessed = study.guesses(colors.float())
             ours, theirs = study.shares
             shares = torch.cat((look_up_shares(ours, guessed[:, :1]), look_up_shares(theirs, guessed)), dim=1)
-        codes = torch.cat(self.hen(torch.cat((study.source, study.reference))).chunk(2), dim=1)
         return self.ctn(guessed, shares, codes, study.facts, study.distance).float()
 
     def lattice(self, source: Tensor, reference: Tensor, colors: Tensor, working_size: int | None = None) -> Tensor:
@@ -159,7 +176,10 @@ class ColorMapNetwork(TransferNetwork):
     def _map_rgb(self, study: PairGuesses, colors: Tensor) -> Tensor:
         """(N, 3) sRGB to (R, 3, N) sRGB in [0, 1]."""
         points = rgb_to_normalized(colors.T.unsqueeze(-1)).squeeze(-1)
-        mapped = self.map(study, points.expand(len(study.source), -1, -1))
+        codes = self._encode(study)
+        # In parts, for there may be many labels.
+        parts = points.expand(len(study.source), -1, -1).split(_PART, dim=-1)
+        mapped = torch.cat([self._map_coded(study, codes, part) for part in parts], dim=-1)
         return normalized_to_rgb(mapped.unsqueeze(-1)).squeeze(-1).clamp(0, 1)
 
     def _recolor(self, source: Tensor, working: Tensor, study: Study, semantics: Semantics, strength: float) -> Tensor:

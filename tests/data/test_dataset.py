@@ -420,6 +420,19 @@ def test_a_zoomed_sample_picks_the_photos_own_pixels(tmp_path: Path) -> None:
     assert max(spans) - min(spans) > 20
 
 
+def test_zoomed_evaluation_shows_the_whole_photo(tmp_path: Path) -> None:
+    pair = Pair(gradient_scene(tmp_path, 80, 200), "a", "retouch")
+    sample = read(PairDataset([pair], 40, 80, zoom=0.5))
+    assert sample["source"][0].unique().tolist() == list(range(1, 80, 2))
+    assert sample["source"][1].unique().tolist() == list(range(2, 200, 5))
+
+
+@pytest.mark.parametrize("settings", [{"zoom": 0.0}, {"zoom": 1.5}, {"shift_share": -0.1}])
+def test_shares_out_of_range_are_refused(settings: dict[str, float]) -> None:
+    with pytest.raises(DataError, match="is a share of"):
+        PairDataset([], 24, 80, **settings)
+
+
 @pytest.mark.parametrize(("share", "shifted"), [(1.0, 40), (0.0, 0)])
 def test_a_share_of_the_pairs_is_shifted(tmp_path: Path, share: float, shifted: int) -> None:
     pair = Pair(gradient_scene(tmp_path, 80, 90), "a", "retouch")

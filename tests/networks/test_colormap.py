@@ -1,10 +1,13 @@
 """The network that maps colours."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
 from deepct.color import normalized_to_rgb, rgb_to_normalized, rgb_to_uint8, uint8_to_rgb
+from deepct.errors import ConfigError
 from deepct.guesses.maps import GUESSES
 from deepct.histogram import UNLABELLED
 from deepct.networks import ColorMapNetwork, NetworkConfig, build_network
@@ -106,5 +109,21 @@ def test_every_weight_learns_with_labels_and_without(network: ColorMapNetwork) -
 
 def test_a_reference_of_one_colour_gives_a_picture(network: ColorMapNetwork) -> None:
     for color in (0, 128, 255):
-        result = network.recolor(photo(0), torch.full((1, 3, 40, 40), color, dtype=torch.uint8))
-        assert result.shape == (1, 3, 48, 64)
+        reference = torch.full((1, 3, 40, 40), color, dtype=torch.uint8)
+        planes = [rgb_to_normalized(uint8_to_rgb(p)) for p in (photo(0), reference)]
+        for pair in (planes, planes[::-1]):
+            assert network(*pair).image.isfinite().all()
+        assert network.recolor(photo(0), reference).shape == (1, 3, 48, 64)
+
+
+@pytest.mark.parametrize("changes", [{"map_width": 0}, {"histogram_width": 2}, {"l_bins": 0}])
+def test_a_map_that_cannot_be_built_is_refused(changes: dict[str, int]) -> None:
+    with pytest.raises(ConfigError, match="must be 1 or more"):
+        build_network(replace(TINY, **changes))
+
+
+def test_many_labels_are_mapped_in_parts(network: ColorMapNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, reference = photo(0), photo(1)
+    whole = network.recolor(source, reference)
+    monkeypatch.setattr("deepct.networks.colormap._PART", 1000)
+    assert (network.recolor(source, reference).int() - whole.int()).abs().max() <= 1
