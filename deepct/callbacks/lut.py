@@ -11,6 +11,7 @@ from deepct.data.folder import FolderDataModule, Job, PhotoPair
 from deepct.errors import ConfigError, DataError
 from deepct.lut import build_lut
 from deepct.modules import TransferModule
+from deepct.modules.base import lacks_memory
 
 _SUFFIX = ".cube"
 
@@ -71,10 +72,13 @@ class LutWriter(L.Callback):
             return
         assert isinstance(pl_module, TransferModule)
         size, strength = pl_module.execution.working_size, pl_module.execution.strength
-        lut = build_lut(pl_module.network, batch.source, batch.reference, size, strength=strength)
         path = self._files[batch.job]
         try:
-            lut.save(path)
+            build_lut(pl_module.network, batch.source, batch.reference, size, strength=strength).save(path)
+        except (RuntimeError, MemoryError) as error:
+            if not lacks_memory(error):
+                raise
+            self.failures.append(f"{path}: cannot be made here ({str(error).splitlines()[0]})")
         except OSError as error:
             self.failures.append(f"{path}: cannot be written ({error.strerror or error})")
         else:

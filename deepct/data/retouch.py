@@ -11,7 +11,7 @@ _KNOTS = 6
 _Color = tuple[float, float, float]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Retouch:
     """One look. The defaults change nothing.
 

@@ -1,5 +1,6 @@
 """Judge methods on folders of photos: ``deepct evaluate``."""
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from multiprocessing import get_context
@@ -89,7 +90,14 @@ def _find_cases(disjoint: Sequence[str], aligned: Sequence[str], wild: Sequence[
         unrelated += pairs
         problems += missing
     cases: list[Case] = [*retouched, *protocol_cases(retouched), *halves, *unrelated]
-    return list(dict.fromkeys([*cases, *trust_cases(cases)])), problems
+    cases = list(dict.fromkeys([*cases, *trust_cases(cases)]))
+    names = Counter((case.track, case.name) for case in cases)
+    for (track, name), count in names.items():
+        if count > 1:
+            raise DataError(
+                f"{count} pairs of the track {track} would be called {name}; rename all photos {name} but one"
+            )
+    return cases, problems
 
 
 def _claim(place: Path, inputs: Sequence[Path]) -> Path:

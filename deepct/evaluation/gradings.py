@@ -1,7 +1,7 @@
 """Gradings to judge by: what colourists do to a whole picture, drawn at random.
 
-They share nothing with the retouches that networks are trained on (:mod:`deepct.data.retouch`), so that a network is
-not judged by how well it knows those. Every grading is one map from colours to colours, the same at each pixel.
+They are of the kinds that networks are trained on (:mod:`deepct.data.retouch`), for these are what graders do; formulas
+and ranges are others, and no draw is shared. Every grading is one map from colours to colours, the same at each pixel.
 """
 
 import zlib
@@ -19,7 +19,7 @@ _KNOTS = np.linspace(0.0, 1.0, 6)
 Vector = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Grading:
     """One grading.
 

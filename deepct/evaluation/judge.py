@@ -79,6 +79,7 @@ def judge(case: Case, methods: Sequence[Method], size: int, pictures: bool = Fal
         if not method.serves(case, photos):
             continue
         try:
+            method.prepare()
             start = time.perf_counter()
             result = method.recolor(photos)
             seconds = time.perf_counter() - start

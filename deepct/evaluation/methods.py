@@ -54,6 +54,11 @@ class Method:
             return isinstance(case, AlignedCase)
         return not self.labels or photos.labels is not None
 
+    def prepare(self) -> None:
+        """Read the network, which is no part of the time that a photo takes."""
+        if self.is_network:
+            load(self.checkpoint)
+
     def recolor(self, photos: Photos) -> Photo:
         """The source in the reference's colours, (H, W, 3) uint8 sRGB of the source's size."""
         if not self.is_network:

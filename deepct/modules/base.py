@@ -194,12 +194,17 @@ class TransferModule(L.LightningModule):
                 self.execution.strength,
             )
         except (RuntimeError, MemoryError) as error:
-            if "memory" not in str(error) and not isinstance(error, MemoryError):
-                raise  # of RuntimeErrors only a device out of memory is the photo's fault
+            if not lacks_memory(error):
+                raise
             size = "{} x {} px".format(*reversed(batch.source.shape[-2:]))
             reason = str(error).splitlines()[0]
             return Prediction(batch.job, None, f"{batch.job.source}: {size} cannot be recoloured here ({reason})")
         return Prediction(batch.job, image[0].cpu(), "", batch.note)
+
+
+def lacks_memory(error: RuntimeError | MemoryError) -> bool:
+    """Whether the host or a device was out of memory: of RuntimeErrors, that alone is a photo's fault."""
+    return isinstance(error, MemoryError) or "memory" in str(error)
 
 
 def _anneal(way: float) -> float:

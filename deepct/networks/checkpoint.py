@@ -32,8 +32,8 @@ def shipped_weights() -> Path:
     """
     if not SHIPPED.is_file():
         raise CheckpointError(
-            f"{SHIPPED}: this copy of deepct comes without trained weights; give some: --ckpt_path FILE, or from "
-            "Python ColorTransfer.load(FILE)"
+            f"{SHIPPED}: this copy of deepct comes without trained weights; give some: --ckpt_path FILE (evaluate: "
+            "--checkpoint FILE), or from Python ColorTransfer.load(FILE)"
         )
     return SHIPPED
 

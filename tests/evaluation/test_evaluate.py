@@ -145,3 +145,9 @@ def test_a_missing_color_matcher_is_said_before_any_work(
     assert run(photos, "--disjoint", photos / "plain", methods=["hm-mkl-hm"]) == 2
     assert "deepct[evaluate]" in capsys.readouterr().err
     assert not (photos / "results").exists()
+
+
+def test_pairs_of_one_name_are_refused(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save(photos / "other" / "0.png", 5)
+    assert run(photos, "--disjoint", photos / "plain", photos / "other") == 2
+    assert "2 pairs of the track disjoint would be called 0; rename" in capsys.readouterr().err
