@@ -23,13 +23,16 @@ from deepct.histogram import UNLABELLED
 REGIONAL_SHARE = 0.5
 """Share of the training and evaluation samples with labels whose made look differs between labels."""
 
-CAPTURE_SHARE = 0.6
-"""Share of the retouch pairs with a made look whose source is as a camera takes it; of these, the share whose look is
-the photo as it is."""
+CAPTURE_SHARE = 0.4
+"""Share of the retouch pairs with a made look whose source is as a camera takes it."""
+
+EDITED_SHARE = 0.4
+"""Share of them whose source has a look of its own, as one expert's version has beside another's."""
 
 DRIFT_SHARE = 0.25
 """Share of the disjoint pairs with a made look whose photo has a faint one before."""
 
+_PLAIN_SHARE = 0.6  # of the captured sources, whose look is the photo as it is
 _GAP = 0.02  # of the longer side, that neither part of a disjoint pair shows
 _REGION_BLUR = 1.5  # px, standard deviation of the passage between two looks
 _log = logging.getLogger(__name__)
@@ -262,9 +265,12 @@ def _develop(views: _Views, kind: PairKind, rng: np.random.Generator) -> _Views:
     target = _retouch(views.target, views.labels, rng)
     if kind == "identical":
         return views._replace(source=target, target=target)
-    captured = rng.random() < CAPTURE_SHARE
-    source = random_capture(rng).apply(views.source) if captured else views.source
-    target = views.target if captured and rng.random() < CAPTURE_SHARE else target
+    source, drawn = views.source, rng.random()
+    if drawn < CAPTURE_SHARE:
+        source = random_capture(rng).apply(source)
+        target = views.target if rng.random() < _PLAIN_SHARE else target
+    elif drawn < CAPTURE_SHARE + EDITED_SHARE:
+        source = random_retouch(rng).apply(source)
     return views._replace(source=source, target=target, reference=target)
 
 
