@@ -17,7 +17,7 @@ from deepct.data.samples import demo_pairs
 from deepct.errors import ConfigError
 from deepct.lattice import LATTICE_SIZE
 from deepct.lut import ColorLUT
-from deepct.networks import ColorTransferNetwork, NetworkConfig, checkpoint
+from deepct.networks import ColorTransferNetwork, NetworkConfig
 
 TINY = NetworkConfig(
     encoder_widths=(4, 4, 6, 6, 8), decoder_widths=(8, 6, 6, 4, 4), refinement_width=4, histogram_width=8, code_size=6
@@ -148,10 +148,21 @@ def test_a_standard_reader_gives_the_picture_of_the_map(
     assert delta_e(source, transfer.transfer(source, reference, strength=strength)).mean() > 2  # so there is a map
 
 
-@pytest.mark.skipif(not checkpoint.SHIPPED.is_file(), reason="no trained weights are here yet")
 @pytest.mark.parametrize("strength", [1.0, 0.6])
 @pytest.mark.parametrize("name", PAIRS)
 def test_a_standard_reader_gives_the_picture_of_the_weights_that_ship(
     name: str, strength: float, tmp_path: Path
 ) -> None:
     check_reader_agrees(ColorTransfer.load(), name, strength, tmp_path / "look.cube")
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_the_lut_of_the_weights_that_ship_is_near_their_map(name: str, tmp_path: Path) -> None:
+    transfer = ColorTransfer.load()
+    _, source, reference = PAIRS[name]
+    transfer.lut(source, reference).save(tmp_path / "look.cube")
+    photos = [torch.from_numpy(photo.transpose(2, 0, 1)).unsqueeze(0) for photo in (source, reference)]
+    with torch.inference_mode():
+        exact = transfer.network.lattice(*photos, uint8_to_rgb(photos[0])[0].flatten(1).T, transfer.working_size)
+    difference = delta_e(apply_cube(tmp_path / "look.cube", source), exact.view(source.shape).numpy())
+    assert difference.mean() < 1
