@@ -32,6 +32,7 @@ EDITED_SHARE = 0.4
 DRIFT_SHARE = 0.25
 """Share of the disjoint pairs with a made look whose photo has a faint one before."""
 
+_APART = 2.0  # stops by which the target of such a source is brighter or darker, and the source the other way
 _PLAIN_SHARE = 0.6  # of the captured sources, whose look is the photo as it is
 _GAP = 0.02  # of the longer side, that neither part of a disjoint pair shows
 _REGION_BLUR = 1.5  # px, standard deviation of the passage between two looks
@@ -262,24 +263,27 @@ def _grade(views: _Views, rng: np.random.Generator) -> _Views:
 
 def _develop(views: _Views, kind: PairKind, rng: np.random.Generator) -> _Views:
     """A random look for a retouch or identical pair."""
-    target = _retouch(views.target, views.labels, rng)
-    if kind == "identical":
-        return views._replace(source=target, target=target)
-    source, drawn = views.source, rng.random()
+    drawn = 1.0 if kind == "identical" else rng.random()
+    edited = CAPTURE_SHARE <= drawn < CAPTURE_SHARE + EDITED_SHARE
+    apart = rng.uniform(-_APART, _APART) if edited else 0.0
+    target = _retouch(views.target, views.labels, rng, apart)
+    source = target if kind == "identical" else views.source
     if drawn < CAPTURE_SHARE:
         source = random_capture(rng).apply(source)
         target = views.target if rng.random() < _PLAIN_SHARE else target
-    elif drawn < CAPTURE_SHARE + EDITED_SHARE:
-        source = random_retouch(rng).apply(source)
+    elif edited:
+        source = random_retouch(rng, -apart).apply(source)
     return views._replace(source=source, target=target, reference=target)
 
 
-def _retouch(photo: NDArray[np.uint8], labels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+def _retouch(
+    photo: NDArray[np.uint8], labels: NDArray[np.uint8], rng: np.random.Generator, brighter: float
+) -> NDArray[np.uint8]:
     """A random look; where there are labels, at times two, each on some of the labels.
 
     One look on the whole photo would never show the network why labels matter.
     """
-    look = random_retouch(rng).apply(photo)
+    look = random_retouch(rng, brighter).apply(photo)
     shown = np.unique(labels[labels != UNLABELLED])
     if len(shown) < 2 or rng.random() >= REGIONAL_SHARE:
         return look
@@ -287,7 +291,9 @@ def _retouch(photo: NDArray[np.uint8], labels: NDArray[np.uint8], rng: np.random
 
     chosen = np.isin(labels, rng.permutation(shown)[: rng.integers(1, len(shown))]).astype(np.float32)
     share = cv2.GaussianBlur(chosen, (0, 0), _REGION_BLUR)[..., None]
-    return np.rint(look + share * (random_retouch(rng).apply(photo).astype(np.float32) - look)).astype(np.uint8)
+    return np.rint(look + share * (random_retouch(rng, brighter).apply(photo).astype(np.float32) - look)).astype(
+        np.uint8
+    )
 
 
 def collate(samples: Sequence[Sample | None]) -> dict[str, Any] | None:

@@ -96,8 +96,13 @@ EXPERTS = {
 toning. They stand in for FiveK's five experts."""
 
 
-def random_retouch(rng: np.random.Generator) -> Retouch:
-    """Draw a look: of what experts, graders and film do, some at a time, at times a lot."""
+def random_retouch(rng: np.random.Generator, brighter: float = 0.0) -> Retouch:
+    """Draw a look: of what experts, graders and film do, some at a time, at times a lot.
+
+    Args:
+        rng: what it is drawn from.
+        brighter: stops that are added to what is drawn.
+    """
 
     def some(share: float, deviation: float) -> float:
         return rng.normal(0.0, deviation) if rng.random() < share else 0.0
@@ -114,7 +119,7 @@ def random_retouch(rng: np.random.Generator) -> Retouch:
     if rng.random() < 0.12:  # night falls, or the sun burns
         exposure = rng.uniform(-4.0, -1.0) if rng.random() < 0.75 else rng.uniform(1.0, 2.0)
     return Retouch(
-        exposure=exposure,
+        exposure=exposure + brighter,
         contrast=some(0.4, 0.4),
         temperature=float(np.clip(some(0.7, 1.0) * rng.uniform(0.3, 1.2), -2.5, 2.5)),
         tint=float(np.clip(some(0.6, 0.7) * rng.uniform(0.3, 1.2), -2.5, 2.5)),
