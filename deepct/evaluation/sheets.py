@@ -27,7 +27,7 @@ def draw_sheets(verdicts: Sequence[Verdict]) -> Iterator[Picture]:
     """
     for first in range(0, len(verdicts), SHEET_ROWS):
         shown = verdicts[first : first + SHEET_ROWS]
-        names = dict.fromkeys(name for verdict in verdicts for name in verdict.pictures)
+        names = dict.fromkeys(name for verdict in shown for name in verdict.pictures)
         columns = [*(name for name in names if name != _LAST), *(name for name in names if name == _LAST)]
         rows = [[_captioned(verdict, column) for column in columns] for verdict in shown]
         yield contact_sheet(rows, columns, [verdict.case.name for verdict in shown])
