@@ -179,6 +179,17 @@ def apply_map(model: Tensor, colors: Tensor) -> Tensor:
     return apply_affine(model.unsqueeze(-1), colors)
 
 
+def corners(device: torch.device) -> Tensor:
+    """(3, 4) the colours that tell an affine map: the origin and the three unit vectors."""
+    return torch.cat((torch.zeros(3, 1), torch.eye(3)), dim=1).to(device)
+
+
+def map_by_corners(mapped: Tensor) -> Tensor:
+    """(R, 3, 4) affine maps, weights and then the offset, from where they take the :func:`corners`, (R, 3, 4)."""
+    origin = mapped[..., :1]
+    return torch.cat((mapped[..., 1:] - origin, origin), dim=-1)
+
+
 def _between(low: int, full: int, start: int, stop: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """The two of ``low`` samples on either side of elements start to stop - 1 of ``full``, and how far between."""
     place = ((torch.arange(start, stop, device=device) + 0.5) * (low / full) - 0.5).clamp(0, low - 1)

@@ -35,6 +35,11 @@ class LabelSlots(NamedTuple):
         batch, height, width = labels.shape
         return self.slots.gather(1, labels.reshape(batch, -1).long()).view(batch, height, width)
 
+    def or_wholes(self, rows: Tensor) -> Tensor:
+        """The same, where pixels of no row take that of their whole photo, which stand behind those of labels."""
+        whole = self.total + torch.arange(len(rows), device=rows.device).view(-1, 1, 1)
+        return torch.where(rows >= 0, rows, whole)
+
 
 class LabelMatches(NamedTuple):
     """Which of the reference's colours each label of the source takes.
@@ -107,6 +112,29 @@ def shared_labels(source_labels: Tensor, reference_labels: Tensor) -> LabelSlots
     both = _present(source_labels) & _present(reference_labels)
     both[:, UNLABELLED] = False
     return number_labels(both)
+
+
+def settle_matches(
+    source_labels: Tensor | None, reference_labels: Tensor | None, matches: LabelMatches | None
+) -> LabelMatches | None:
+    """Which labels of a batch take which colours; None for a global transfer.
+
+    Args:
+        source_labels: (B, H, W) uint8; both label maps or none.
+        reference_labels: (B, H', W') uint8.
+        matches: the wanted ones; by default each label that both photos show takes its own.
+
+    Raises:
+        ValueError: one label map came without the other.
+    """
+    if (source_labels is None) != (reference_labels is None):
+        raise ValueError("semantic transfer needs the label maps of both photos; give both or none")
+    if source_labels is None or reference_labels is None:
+        return None
+    if matches is None:
+        shared = shared_labels(source_labels, reference_labels)
+        matches = LabelMatches(shared, shared)
+    return matches if matches.source.total else None
 
 
 def number_labels(wanted: Tensor) -> LabelSlots:
@@ -186,14 +214,10 @@ def pair_histograms(
     Raises:
         ValueError: one label map came without the other.
     """
-    if (source_labels is None) != (reference_labels is None):
-        raise ValueError("semantic transfer needs the label maps of both photos; give both or none")
+    matches = settle_matches(source_labels, reference_labels, matches)
     own, theirs = histogram(source, ab_bins, l_bins), histogram(reference, ab_bins, l_bins)
     moments = count_moments(source), count_moments(reference)
-    if source_labels is not None and reference_labels is not None and matches is None:
-        shared = shared_labels(source_labels, reference_labels)
-        matches = LabelMatches(shared, shared)
-    if source_labels is None or reference_labels is None or matches is None or not matches.source.total:
+    if source_labels is None or reference_labels is None or matches is None:
         return PairHistograms(own, theirs, monge_maps(*moments))
     total = matches.source.total
     rows, reference_rows = matches.source.rows(source_labels), matches.reference.rows(reference_labels)
@@ -204,8 +228,7 @@ def pair_histograms(
     maps = monge_maps(
         torch.cat((count_moments(source, rows, total), moments[0])), torch.cat((label_moments, moments[1]))
     )
-    whole = total + torch.arange(len(source), device=rows.device).view(-1, 1, 1)
-    return PairHistograms(own, torch.cat((by_label, theirs)), maps, torch.where(rows >= 0, rows, whole))
+    return PairHistograms(own, torch.cat((by_label, theirs)), maps, matches.source.or_wholes(rows))
 
 
 class _TriangularCount(torch.autograd.Function):

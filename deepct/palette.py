@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from deepct.color import denormalize_lab, normalize_lab
-from deepct.histogram import LabelMatches, shared_labels
+from deepct.histogram import LabelMatches, settle_matches
 
 PALETTE_SIZE = 1024
 """Colours of a palette."""
@@ -189,26 +189,18 @@ def pair_palettes(
     Raises:
         ValueError: one label map came without the other.
     """
-    if (source_labels is None) != (reference_labels is None):
-        raise ValueError("semantic transfer needs the label maps of both photos; give both or none")
+    matches = settle_matches(source_labels, reference_labels, matches)
     own, theirs = draw_palettes(source), draw_palettes(reference)
-    if source_labels is None or reference_labels is None:
-        return PairPalettes(own, theirs)
-    if matches is None:
-        shared = shared_labels(source_labels, reference_labels)
-        matches = LabelMatches(shared, shared)
-    total = matches.source.total
-    if not total:
+    if source_labels is None or reference_labels is None or matches is None:
         return PairPalettes(own, theirs)
     rows = matches.source.rows(source_labels)
     by_label = draw_palettes(reference, matches.reference.rows(reference_labels), matches.reference.total)
     if matches.mix is not None:
         by_label = _pool(by_label, matches.mix)
-    whole = total + torch.arange(len(source), device=rows.device).view(-1, 1, 1)
     return PairPalettes(
-        torch.cat((draw_palettes(source, rows, total), own)),
+        torch.cat((draw_palettes(source, rows, matches.source.total), own)),
         torch.cat((by_label, theirs)),
-        torch.where(rows >= 0, rows, whole),
+        matches.source.or_wholes(rows),
     )
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from deepct.color import normalize_lab
+from deepct.highres import corners, map_by_corners
 from deepct.palette import in_units, sliced_distance, thin
 
 _COLORS = 128  # of a palette that are looked at
@@ -64,9 +65,7 @@ def _scale(palette: Tensor) -> Tensor:
 
 def _unscale(model: Tensor) -> Tensor:
     """(R, 4, 3) affine maps of scaled colours to (R, 3, 4) of normalised Lab, by where they take four colours."""
-    corners = torch.cat((torch.zeros(3, 1), torch.eye(3)), dim=1).to(model)
-    scaled = _scale(corners.expand(len(model), -1, -1))
+    scaled = _scale(corners(model.device).expand(len(model), -1, -1))
     lightness, a, b = (100 * torch.cat((scaled, torch.ones_like(scaled[..., :1])), dim=-1) @ model).unbind(-1)
     mapped = torch.stack((lightness + 50, a / _CHROMA, b / _CHROMA), dim=1)
-    after = normalize_lab(mapped.unsqueeze(-1)).squeeze(-1)
-    return torch.cat((after[..., 1:] - after[..., :1], after[..., :1]), dim=-1)
+    return map_by_corners(normalize_lab(mapped.unsqueeze(-1)).squeeze(-1))

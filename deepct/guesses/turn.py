@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from deepct.color import denormalize_lab, normalize_lab
+from deepct.color import normalize_lab
 from deepct.guesses.monge import count_moments, monge_maps
-from deepct.highres import apply_map
-from deepct.palette import sliced_distance, thin
+from deepct.highres import apply_map, corners, map_by_corners
+from deepct.palette import in_units, sliced_distance, thin
 
 TURNS = 24
 """Turns that are tried, 15 degrees apart; the Monge map that follows makes up for less."""
@@ -39,12 +39,10 @@ def turn_maps(source: Tensor, reference: Tensor) -> tuple[Tensor, Tensor, Tensor
 
 def _turns(angles: Tensor) -> Tensor:
     """(T, 3, 4) affine maps of normalised Lab that turn it about the grey axis."""
-    corners = torch.cat((torch.zeros(3, 1), torch.eye(3)), dim=1).to(angles.device)
-    lightness, a, b = denormalize_lab(corners.unsqueeze(-1)).squeeze(-1).expand(len(angles), -1, -1).unbind(1)
+    lightness, a, b = in_units(corners(angles.device).expand(len(angles), -1, -1)).unbind(1)
     cos, sin = angles.cos().unsqueeze(1), angles.sin().unsqueeze(1)
     turned = torch.stack((lightness, cos * a - sin * b, sin * a + cos * b), dim=1)
-    origin, *axes = normalize_lab(turned.unsqueeze(-1)).unbind(2)
-    return torch.cat((*(axis - origin for axis in axes), origin), dim=-1)
+    return map_by_corners(normalize_lab(turned.unsqueeze(-1)).squeeze(-1))
 
 
 def _turn_moments(turns: Tensor, moments: Tensor) -> Tensor:

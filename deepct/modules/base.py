@@ -90,8 +90,7 @@ class TransferModule(L.LightningModule):
     ) -> None:
         super().__init__()
         config = NetworkConfig(**network) if isinstance(network, dict) else network
-        scales = config.kind == "unet" and (scales if config.scales is None else config.scales)
-        config = replace(config, scales=scales)
+        config = replace(config, scales=scales if config.scales is None else config.scales)
         self.network = execution.apply(build_network(config))
         self.execution = execution
         self.lr = lr
@@ -101,7 +100,7 @@ class TransferModule(L.LightningModule):
         self.save_hyperparameters(
             {
                 "_class_path": f"{type(self).__module__}.{type(self).__qualname__}",
-                "network": replace(config, pretrained=False).as_dict(),
+                "network": replace(self.network.config, pretrained=False).as_dict(),
             }
         )
 
