@@ -1,0 +1,1 @@
+"""``deepct report``: what trainings did, from their logs, as one page of figures."""
