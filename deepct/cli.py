@@ -1,11 +1,11 @@
-"""The command line: ``deepct fit | validate | test | predict | export | prepare | masks | evaluate``."""
+"""The command line: ``deepct fit | validate | test | predict | export | prepare | masks | evaluate | dashboard``."""
 
 import gc
 import os
 import re
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from deepct import __version__
@@ -19,6 +19,7 @@ COMMANDS = {
     "export": "write a checkpoint's weights alone, small, to ship or to share",
     "prepare": "make a compact copy of a photo collection, to train on",
     "masks": "make label maps of a folder of photos, by BEiT v2",
+    "dashboard": "lay out the plots of a project on Weights & Biases",
     "evaluate": "judge networks and classical transfers on folders of photos",
 }
 
@@ -39,6 +40,7 @@ examples:
   deepct export --ckpt_path CKPT --output FILE.safetensors
   deepct prepare --root DIR --output DIR
   deepct masks --input DIR --output DIR --checkpoint FILE
+  deepct dashboard --project NAME
   deepct evaluate --disjoint DIR --aligned DIR --wild DIR --checkpoint CKPT --output DIR
 
 `deepct COMMAND --help` lists a command's settings. Configurations that are not found as files are taken from those
@@ -74,9 +76,17 @@ def main(args: Sequence[str] | None = None) -> int:
         if words[0] not in COMMANDS:
             raise DeepctError(f"there is no command {words[0]!r}; there are {', '.join(COMMANDS)}")
         if words[0] == "prepare":
-            return _run_prepare(words[1:])
+            from deepct.data.prepare import prepare
+
+            return _run_function(prepare, words)
         if words[0] == "export":
-            return _run_export(words[1:])
+            from deepct.networks.checkpoint import export
+
+            return _run_function(export, words)
+        if words[0] == "dashboard":
+            from deepct.dashboard import dashboard
+
+            return _run_function(dashboard, words)
         if words[0] == "masks":
             return _run_masks(words[1:])
         if words[0] == "evaluate":
@@ -97,20 +107,10 @@ def _find_cause(error: BaseException | None) -> DeepctError | None:
     return error
 
 
-def _run_prepare(words: list[str]) -> int:
+def _run_function(command: Callable[..., int], words: list[str]) -> int:
     from jsonargparse import auto_cli
 
-    from deepct.data.prepare import prepare
-
-    return auto_cli(prepare, args=words, as_positional=False, prog="deepct prepare")
-
-
-def _run_export(words: list[str]) -> int:
-    from jsonargparse import auto_cli
-
-    from deepct.networks.checkpoint import export
-
-    return auto_cli(export, args=words, as_positional=False, prog="deepct export")
+    return auto_cli(command, args=words[1:], as_positional=False, prog=f"deepct {words[0]}")
 
 
 def _silence() -> None:
@@ -180,6 +180,7 @@ def _run_lightning(words: list[str]) -> int:
     except MisconfigurationException as error:
         hint = "; to run on what is here: --trainer.accelerator auto --trainer.devices 1 --trainer.precision 32-true"
         raise DeepctError(f"{str(error).rstrip('.!')}{hint if 'gpu' in str(error).lower() else ''}") from error
+    cli.close()
     return cli.status
 
 

@@ -7,9 +7,11 @@ Three representations travel through deepct:
 * **normalised Lab**: L, a and b scaled to [-1, 1] by the bounds that the sRGB gamut reaches. It is what the networks
   read and write, and what the losses compare.
 
-Sources: IEC 61966-2-1 (sRGB), CIE 15 (Lab). The a and b bounds are those of Lee et al. 2020.
+Sources: IEC 61966-2-1 (sRGB), CIE 15 (Lab), CIE 142 (the colour difference). The a and b bounds are
+those of Lee et al. 2020.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -142,6 +144,53 @@ def denormalize_lab(normalized: Tensor) -> Tensor:
         ),
         dim=-3,
     )
+
+
+def delta_e_2000(a: Tensor, b: Tensor) -> Tensor:
+    """CIEDE2000 colour difference of two pictures, pixel by pixel (Sharma, Wu and Dalal 2005).
+
+    Args:
+        a: (..., 3, H, W) normalised Lab, float32 or wider.
+        b: likewise.
+
+    Returns:
+        (..., H, W), 0 or more.
+
+    Raises:
+        ValueError: the shape has no three planes, or the type is not floating point.
+    """
+    (light_a, *ab_a), (light_b, *ab_b) = (denormalize_lab(lab).unbind(-3) for lab in (a, b))
+    bend = 0.5 - 0.5 * _chroma_share((torch.hypot(*ab_a) + torch.hypot(*ab_b)) / 2)
+    reds = [(1 + bend) * red for red in (ab_a[0], ab_b[0])]
+    chromas = [torch.hypot(red, ab[1]) for red, ab in zip(reds, (ab_a, ab_b), strict=True)]
+    # Where a colour is grey its hue is the other's: it has no say.
+    hues = [torch.atan2(ab[1], red) for red, ab in zip(reds, (ab_a, ab_b), strict=True)]
+    coloured = chromas[0] * chromas[1] > 0
+    turn = torch.remainder(hues[1] - hues[0] + torch.pi, 2 * torch.pi) - torch.pi
+    turn = torch.where(coloured, turn, 0.0)
+    hue = torch.where(coloured, hues[0] + turn / 2, torch.where(chromas[0] > 0, hues[0], hues[1]))
+    lightness, chroma = (light_a + light_b) / 2, (chromas[0] + chromas[1]) / 2
+    weight = (
+        1
+        - 0.17 * torch.cos(hue - math.radians(30))
+        + 0.24 * torch.cos(2 * hue)
+        + 0.32 * torch.cos(3 * hue + math.radians(6))
+        - 0.20 * torch.cos(4 * hue - math.radians(63))
+    )
+    middle = (lightness - 50).square()
+    light = (light_b - light_a) / (1 + 0.015 * middle / (20 + middle).sqrt())
+    colour = (chromas[1] - chromas[0]) / (1 + 0.045 * chroma)
+    shade = 2 * (chromas[0] * chromas[1]).sqrt() * torch.sin(turn / 2) / (1 + 0.015 * chroma * weight)
+    blue = torch.remainder(hue, 2 * torch.pi) * (180 / torch.pi)
+    spread = math.radians(60) * torch.exp(-((blue - 275) / 25).square())
+    rotation = -2 * _chroma_share(chroma) * torch.sin(spread)
+    return (light.square() + colour.square() + shade.square() + rotation * colour * shade).clamp(min=0).sqrt()
+
+
+def _chroma_share(chroma: Tensor) -> Tensor:
+    """CIEDE2000's measure of how colourful a colour is, from 0 to 1."""
+    power = chroma**7
+    return (power / (power + 25.0**7)).sqrt()
 
 
 def rgb_to_normalized(rgb: Tensor) -> Tensor:

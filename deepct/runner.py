@@ -8,7 +8,7 @@ import lightning as L
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import WandbLogger
 
-from deepct.callbacks import LutWriter, PredictionWriter, TestResults
+from deepct.callbacks import LutWriter, Pace, PredictionWriter, RunRecord, TestResults
 from deepct.errors import CheckpointError, DeepctError
 from deepct.modules import Student, TransferModule
 from deepct.networks import WEIGHTS_SUFFIX, TransferNetwork, load_network, read_checkpoint, shipped_weights
@@ -43,12 +43,13 @@ class DeepctCLI(LightningCLI):
         self.status = 0
         self._weights: TransferNetwork | None = None
         self._luts: LutWriter | None = None
+        self._record = RunRecord()
         super().__init__(
             TransferModule,
             L.LightningDataModule,
             save_config_callback=RunConfig,
             save_config_kwargs={"overwrite": True},
-            trainer_defaults={"callbacks": [TestResults()]},
+            trainer_defaults={"callbacks": [TestResults(), Pace(), self._record]},
             seed_everything_default=0,
             subclass_mode_model=True,
             subclass_mode_data=True,
@@ -82,18 +83,28 @@ class DeepctCLI(LightningCLI):
         path = self.config[command].get("ckpt_path")
         if path is None and command == "predict":
             path = shipped_weights()
+        self._record.checkpoint = None if path is None else str(path)
         if path is not None and Path(path).suffix == WEIGHTS_SUFFIX:
             self._take_weights(path)
         elif path is not None:
-            kind = read_checkpoint(path)["hyper_parameters"]["_class_path"].rpartition(".")[2]
+            checkpoint = read_checkpoint(path)
+            kind = checkpoint["hyper_parameters"]["_class_path"].rpartition(".")[2]
             wanted = self.config[command].model.class_path.rpartition(".")[2]
             if command == "fit" and kind != wanted:
                 raise CheckpointError(
                     f"{path}: the checkpoint of a {kind} cannot resume a {wanted}; a student takes its teacher as "
                     "--model.teacher"
                 )
+            if command == "fit":
+                self._resume_dashboard(checkpoint.get("callbacks", {}).get(RunRecord.__name__, {}).get("wandb_id"))
         elif command != "fit":
             raise CheckpointError(f"deepct {command} needs the checkpoint of a training: --ckpt_path CKPT")
+
+    def _resume_dashboard(self, wandb_id: str | None) -> None:
+        """Go on under the id that the training has on W&B, unless another is asked for."""
+        for logger in _loggers(self.config.fit.trainer.logger):
+            if logger.class_path.endswith("WandbLogger") and not logger.init_args.get("id"):
+                logger.init_args.id = wandb_id
 
     def _take_weights(self, path: str | Path) -> None:
         """Let the file say what the network is, and keep it from Lightning, which knows whole checkpoints alone."""
@@ -113,9 +124,8 @@ class DeepctCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         """Say what is not installed, which jsonargparse would bury."""
-        loggers = self.config[self.config.subcommand].trainer.logger
-        paths = [logger.class_path for logger in loggers] if isinstance(loggers, list) else []
-        if any(path.endswith("WandbLogger") for path in paths) and find_spec("wandb") is None:
+        loggers = _loggers(self.config[self.config.subcommand].trainer.logger)
+        if any(logger.class_path.endswith("WandbLogger") for logger in loggers) and find_spec("wandb") is None:
             raise DeepctError("logging to Weights & Biases needs wandb: pip install 'deepct[wandb]'")
 
     def after_fit(self) -> None:
@@ -134,6 +144,12 @@ class DeepctCLI(LightningCLI):
         else:
             config = "student-map" if self.model.network.config.kind == "map" else "student"
             print(f"distil a student from it: deepct fit --config configs/{config}.yaml --model.teacher {path}")
+
+    def close(self) -> None:
+        """End what the command logged to W&B: another one of this process is another run."""
+        for logger in self.trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.experiment.finish()
 
     def before_predict(self) -> None:
         """Write LUTs too, where they are asked for."""
@@ -155,3 +171,12 @@ class DeepctCLI(LightningCLI):
             print(f"{len(writer.notes)} without labels:", *writer.notes, sep="\n  ")
         if failures:
             print(f"{len(failures)} failed:", *failures, sep="\n  ")
+
+
+def _loggers(configured: Any) -> list[Any]:
+    """The loggers of a configuration: one, several, or none that is described."""
+    return [
+        logger
+        for logger in (configured if isinstance(configured, list) else [configured])
+        if hasattr(logger, "class_path")
+    ]

@@ -3,7 +3,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from skimage.color import lab2rgb, rgb2hsv, rgb2lab
+from skimage.color import deltaE_ciede2000, lab2rgb, rgb2hsv, rgb2lab
 from torch import Tensor
 
 from deepct import color
@@ -124,3 +124,16 @@ def test_a_blend_clips_its_end_before_it_goes_there() -> None:
     photo = torch.full((3, 1, 1), 100, dtype=torch.uint8)
     for beyond, edge in ((9.0, 255), (-9.0, 0)):
         assert (color.blend_into(photo, torch.full((3, 1, 1), beyond), 0.5) == round((100 + edge) / 2)).all()
+
+
+def test_the_colour_difference_is_ciede2000() -> None:
+    generator = torch.Generator().manual_seed(0)
+    spread, low = torch.tensor([100.0, 180.0, 200.0]).view(3, 1, 1), torch.tensor([0.0, -90.0, -100.0]).view(3, 1, 1)
+    a, b = (torch.rand(3, 60, 80, generator=generator, dtype=torch.float64) * spread + low for _ in range(2))
+    b[:, :20] = a[:, :20] + torch.randn(3, 20, 80, generator=generator)  # small differences
+    a[1:, 40:50] = 0  # greys
+    b[1:, 45:55] = 0
+    theirs = deltaE_ciede2000(a.permute(1, 2, 0).numpy(), b.permute(1, 2, 0).numpy())
+    mine = color.delta_e_2000(color.normalize_lab(a), color.normalize_lab(b))
+    assert mine.numpy() == pytest.approx(theirs, abs=1e-9)
+    assert not color.delta_e_2000(color.normalize_lab(a), color.normalize_lab(a)).any()

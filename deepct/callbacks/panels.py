@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import lightning as L
-from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
-from PIL import Image
 
+from deepct.callbacks.histograms import draw_histograms
+from deepct.callbacks.show import show_pictures
 from deepct.data.image import to_pixels, to_planes
 from deepct.data.samples import DemoPair, demo_pairs
 from deepct.modules import TransferModule
@@ -13,13 +13,12 @@ from deepct.sheet import Picture, contact_sheet, thumbnail
 
 
 class DemoPanels(L.Callback):
-    """Recolour the four demo pairs after each validation and show source, reference and result to every logger.
+    """Recolour the four demo pairs after each validation, and show them to every logger.
 
-    Weights & Biases and TensorBoard show them among their media; for any other logger, and for none, they are written
-    to ``pictures`` in the run's folder.
+    Each picture has source, reference and result, and below them their histograms as HEN sees them.
 
     Args:
-        size: height of the pictures, px.
+        size: height of the photos, px.
     """
 
     def __init__(self, size: int = 192) -> None:
@@ -27,44 +26,21 @@ class DemoPanels(L.Callback):
         self._pairs: list[DemoPair] = []
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Make the sheet and show it; the sanity check shows nothing."""
+        """Make the pictures and show them; the sanity check shows nothing."""
         assert isinstance(pl_module, TransferModule)
         folder = Path(trainer.log_dir or ".")  # asks all processes
         if trainer.sanity_checking or not trainer.is_global_zero:
             return
-        loggers: list[Logger | None] = [*trainer.loggers] or [None]
-        sheet = self._sheet(pl_module)
-        for logger in loggers:
-            show_picture(logger, "demo_pairs", sheet, trainer.global_step, folder)
-
-    def _sheet(self, module: TransferModule) -> Picture:
         if not self._pairs:
             self._pairs = [
                 DemoPair(pair.name, *(thumbnail(photo, self.size) for photo in pair[1:])) for pair in demo_pairs()
             ]
-        rows = []
-        for pair in self._pairs:
-            source, reference = (to_planes(photo).unsqueeze(0).to(module.device) for photo in pair[1:])
-            result = to_pixels(module.network.recolor(source, reference)[0])
-            rows.append((pair.source, pair.reference, result))
-        return contact_sheet(rows, ("source", "reference", "result"), [pair.name for pair in self._pairs])
+        pictures = {pair.name: self._draw(pl_module, pair) for pair in self._pairs}
+        show_pictures(trainer, "demo_pairs", pictures, folder)
 
-
-def show_picture(logger: Logger | None, name: str, picture: Picture, step: int, folder: Path) -> None:
-    """Give a logger a picture in the way that it takes pictures.
-
-    Args:
-        logger: any of Lightning's, or None.
-        name: what the picture shows.
-        picture: (H, W, 3) uint8 sRGB.
-        step: the optimizer's step.
-        folder: where loggers without pictures have them written, below ``pictures``.
-    """
-    if isinstance(logger, WandbLogger):
-        logger.log_image(name, [picture], step=step)
-    elif isinstance(logger, TensorBoardLogger):
-        logger.experiment.add_image(name, picture, step, dataformats="HWC")
-    else:
-        path = folder / "pictures" / f"{name}-{step:07d}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture).save(path)
+    def _draw(self, module: TransferModule, pair: DemoPair) -> Picture:
+        source, reference = (to_planes(photo).unsqueeze(0).to(module.device) for photo in pair[1:])
+        result = to_pixels(module.network.recolor(source, reference)[0])
+        photos = (pair.source, pair.reference, result)
+        histograms = [draw_histograms(photo, self.size, self.size * 2 // 3) for photo in photos]
+        return contact_sheet([photos, histograms], ("source", "reference", "result"), (pair.name, "ab and L"))

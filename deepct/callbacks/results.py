@@ -1,49 +1,116 @@
-"""The figures of a test: a row for each pair, and their means."""
+"""The figures of a test: a row for each pair, their means, and the pairs that went worst and best."""
 
 import csv
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning as L
+import numpy as np
+from lightning.pytorch.loggers import WandbLogger
 
 from deepct.callbacks.gather import gather
+from deepct.callbacks.pairs import draw_lab, log_table
+from deepct.callbacks.show import write_picture
+from deepct.data.augment import TransferBatch
+from deepct.modules.base import BatchResult
+from deepct.sheet import Picture
+
+EXTREMES = 3
+"""How many pairs of largest, and of smallest loss are shown."""
+
+
+class _Shown(NamedTuple):
+    """A pair that may be shown.
+
+    Attributes:
+        loss: its hard loss.
+        name: its name.
+        pictures: (H, W, 3) uint8, source, reference and result.
+    """
+
+    loss: float
+    name: str
+    pictures: list[Picture]
 
 
 class TestResults(L.Callback):
     """Write ``test.csv`` into the run's folder, one row a pair, and log the means, which Lightning prints as a table.
 
-    Each pair counts once, on however many devices the test ran.
+    The three pairs of largest hard loss and the three of smallest are written to ``extremes``, source, reference and
+    result side by side. Weights & Biases gets the rows as a table, and these pictures. Each pair counts once, on
+    however many devices the test ran.
     """
 
     __test__ = False  # its name would make pytest collect it
 
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
+        self._largest: list[_Shown] = []
+        self._smallest: list[_Shown] = []
 
     def on_test_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Forget an earlier test."""
-        self.rows = []
+        self.rows, self._largest, self._smallest = [], [], []
 
     def on_test_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int, *args: Any
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: TransferBatch,
+        batch_idx: int,
+        *args: Any,
     ) -> None:
-        """Keep a batch's rows."""
-        self.rows += outputs["rows"]
+        """Keep a batch's rows, and the pictures of those that are extreme so far."""
+        result: BatchResult = outputs
+        image = result["image"]
+        if image is None:
+            return
+        self.rows += result["rows"]
+        for index, row in enumerate(result["rows"]):
+            if self._is_extreme(row["loss"]):
+                photos = (batch.source[index], batch.reference[index], image[index])
+                shown = _Shown(row["loss"], row["pair"], [draw_lab(photo) for photo in photos])
+                self._keep([*self._largest, shown], [*self._smallest, shown])
 
     def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Gather the rows of all processes, write them and log their means."""
-        rows = list({row["pair"]: row for row in gather(self.rows)}.values())
+        """Bring together what all processes have, write it and log the means."""
+        rows = sorted(gather(self.rows), key=lambda row: row["pair"])
+        self._keep(gather(self._largest), gather(self._smallest))
         if not rows:
             return
-        rows.sort(key=lambda row: row["pair"])
         figures = [key for key in rows[0] if key != "pair"]
         pl_module.log_dict({f"test/{key}": sum(row[key] for row in rows) / len(rows) for key in figures})
         folder = Path(trainer.log_dir or ".")  # asks all processes
-        if trainer.is_global_zero:
-            path = folder / "test.csv"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("w", newline="") as file:
-                writer = csv.DictWriter(file, rows[0].keys())
-                writer.writeheader()
-                writer.writerows(rows)
-            print(f"{len(rows)} pairs tested, each in {path}")
+        if not trainer.is_global_zero:
+            return
+        path = folder / "test.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, rows[0].keys())
+            writer.writeheader()
+            writer.writerows(rows)
+        extremes = {
+            f"{kind}-{number}": shown
+            for kind, pairs in (("largest", self._largest), ("smallest", self._smallest))
+            for number, shown in enumerate(pairs, start=1)
+        }
+        strips = {name: np.concatenate(shown.pictures, axis=1) for name, shown in extremes.items()}
+        for name, strip in strips.items():
+            write_picture(strip, folder / "extremes" / f"{name}.png")
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                kinds = ("source", "reference", "result")
+                shown = {pair.name: dict(zip(kinds, pair.pictures, strict=True)) for pair in extremes.values()}
+                log_table(logger, "test/pairs", rows, shown, trainer.global_step)
+                logger.log_image("test/extremes", [*strips.values()], step=trainer.global_step, caption=[*strips])
+        print(f"{len(rows)} pairs tested, each in {path}")
+
+    def _is_extreme(self, loss: float) -> bool:
+        kept = (self._largest, self._smallest)
+        return len(self._largest) < EXTREMES or loss > kept[0][-1].loss or loss < kept[1][-1].loss
+
+    def _keep(self, largest: list[_Shown], smallest: list[_Shown]) -> None:
+        """Keep the most extreme ones, the most extreme first."""
+        self._largest = sorted(largest, key=lambda shown: (-shown.loss, shown.name))[:EXTREMES]
+        self._smallest = sorted(smallest, key=lambda shown: (shown.loss, shown.name))[:EXTREMES]

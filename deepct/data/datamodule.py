@@ -1,5 +1,6 @@
 """The LightningDataModule of training, validation and test."""
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,9 +10,11 @@ import lightning as L
 import torch
 from torch.utils.data import DataLoader
 
+from deepct.ade20k import CLASSES
 from deepct.data.augment import TransferBatch, prepare_batch
 from deepct.data.dataset import PairDataset, collate
-from deepct.data.pairs import PairKind, Scene, check_scenes, fivek_scenes, make_pairs, photo_scenes, split_scenes
+from deepct.data.loader import EachOnce, WatchedLoader
+from deepct.data.pairs import Pair, PairKind, Scene, check_scenes, fivek_scenes, make_pairs, photo_scenes, split_scenes
 from deepct.data.prepare import prepared_size
 from deepct.data.regions import build_regions, regions_folder
 from deepct.data.samples import build_samples
@@ -44,6 +47,7 @@ class PairDataModule(L.LightningDataModule):
         test_fraction: share of the scenes kept for the test.
         num_workers: processes that read photos.
         seed: of the split.
+        split: which pairs a test is over, without augmentation: ``train`` ranks what was learnt from.
     """
 
     def __init__(
@@ -62,6 +66,7 @@ class PairDataModule(L.LightningDataModule):
         test_fraction: float = 0.05,
         num_workers: int = 4,
         seed: int = 0,
+        split: Literal["train", "val", "test"] = "test",
     ) -> None:
         super().__init__()
         self.layout = layout
@@ -78,6 +83,7 @@ class PairDataModule(L.LightningDataModule):
         self.test_fraction = test_fraction
         self.num_workers = num_workers
         self.seed = seed
+        self.split = split
         self.datasets: dict[str, PairDataset] = {}
 
     def prepare_data(self) -> None:
@@ -107,16 +113,19 @@ class PairDataModule(L.LightningDataModule):
             splits = split_scenes(scenes, self.val_fraction, self.test_fraction, self.seed)
             for name, split in zip(("train", "val", "test"), splits, strict=True):
                 pairs = make_pairs((scene for scene in split if scene.name in readable), self.kinds)
-                self.datasets[name] = PairDataset(
-                    pairs, self.size, self.resize, name == "train", self.label_share, self.zoom, self.shift_share
-                )
-        for name in {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}.get(stage, ()):
-            if not len(self.datasets[name]):
+                self.datasets[name] = self._dataset(pairs, augment=name == "train")
+        processes = self.trainer.world_size if self.trainer is not None else 1
+        for name in {"fit": ("train", "val"), "validate": ("val",), "test": (self.split,)}.get(stage, ()):
+            if len(self.datasets[name]) < processes:
                 sizes = ", ".join(f"{key} {len(value)}" for key, value in self.datasets.items())
+                few = f"fewer pairs than the {processes} processes" if len(self.datasets[name]) else "no pairs"
                 raise DataError(
-                    f"{self.root or 'the embedded photos'}: no pairs for {name} (pairs: {sizes}); give more photos, or "
+                    f"{self.root or 'the embedded photos'}: {few} for {name} (pairs: {sizes}); give more photos, or "
                     "change --data.val_fraction and --data.test_fraction"
                 )
+
+    def _dataset(self, pairs: Sequence[Pair], augment: bool) -> PairDataset:
+        return PairDataset(pairs, self.size, self.resize, augment, self.label_share, self.zoom, self.shift_share)
 
     def _find(self) -> list[Scene]:
         root = self._root()
@@ -146,20 +155,48 @@ class PairDataModule(L.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled; the last, smaller batch of an epoch is left out unless it is the only one."""
-        return self._loader("train", shuffle=True, drop_last=len(self.datasets["train"]) >= self.batch_size)
+        return self._loader(
+            self.datasets["train"], shuffle=True, drop_last=len(self.datasets["train"]) >= self.batch_size
+        )
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Every validation pair once, in order."""
-        return self._loader("val")
+        return self._loader(self.datasets["val"])
 
     def test_dataloader(self) -> DataLoader[Any]:
-        """Every test pair once, in order."""
-        return self._loader("test")
+        """Every pair of the split once, in order, without augmentation."""
+        return self._loader(self._dataset(self.datasets[self.split].pairs, augment=False))
 
-    def _loader(self, split: str, shuffle: bool = False, drop_last: bool = False) -> DataLoader[Any]:
-        return DataLoader(
-            self.datasets[split],
+    def describe(self) -> dict[str, Any]:
+        """What the data are: how many pairs each split has, and a fingerprint of the files.
+
+        Returns:
+            ``pairs``, by split, and ``fingerprint``, the SHA-256 of every photo's and label map's split, name and
+            size in bytes: two trainings on equal photos share it, wherever these lie.
+        """
+        files = {
+            f"{split}/{path.parent.name}/{path.name} {path.stat().st_size}"
+            for split, data in self.datasets.items()
+            for pair in data.pairs
+            for path in (*pair.scene.photos, *([pair.scene.mask] if pair.scene.mask else []))
+        }
+        digest = hashlib.sha256("\n".join(sorted(files)).encode()).hexdigest()
+        return {"pairs": {split: len(data) for split, data in self.datasets.items()}, "fingerprint": digest}
+
+    @property
+    def class_names(self) -> Sequence[str]:
+        """What labels 0 to 149 mean: ADE20K's classes, but for regions that were found by their colours."""
+        regions = self.masks == REGIONS or self.layout == "samples"
+        return [f"region {label}" for label in range(len(CLASSES))] if regions else CLASSES
+
+    def _loader(self, data: PairDataset, shuffle: bool = False, drop_last: bool = False) -> DataLoader[Any]:
+        sampler = None
+        if not shuffle and self.trainer is not None and self.trainer.world_size > 1:
+            sampler = EachOnce(data, self.trainer.world_size, self.trainer.global_rank)
+        return WatchedLoader(
+            data,
             self.batch_size,
+            sampler=sampler,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             worker_init_fn=_start_worker,

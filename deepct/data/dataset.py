@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
 from deepct.data.image import find_reduction, photo_size, read_photo, to_planes
+from deepct.data.loader import NO_PAIR
 from deepct.data.masks import read_mask, resize_labels
 from deepct.data.pairs import Pair, PairKind
 from deepct.data.retouch import faint_retouch, random_capture, random_retouch
@@ -116,17 +117,20 @@ class PairDataset(Dataset[Sample | None]):
         self.zoom = zoom
         self.shift_share = shift_share
         self._own_references = any(pair.kind == "disjoint" for pair in pairs)
-        self._geometry: Any = None
+        # Made here and not by the loader's processes: forked ones may not import what W&B watches for.
+        self._geometry: Any = self._build_geometry() if zoom is None else None
 
     def __len__(self) -> int:
         return len(self.pairs)
 
     def __getitem__(self, index: int) -> Sample | None:
-        """Read one pair.
+        """Read one pair; :data:`deepct.data.loader.NO_PAIR` is None.
 
         A photo that turns out to be unreadable costs itself alone: in training the next pair takes its place, in
         evaluation its pair is None, and :func:`collate` leaves it out.
         """
+        if index == NO_PAIR:
+            return None
         for offset in range(len(self.pairs)):
             pair = self.pairs[(index + offset) % len(self.pairs)]
             try:
@@ -185,9 +189,8 @@ class PairDataset(Dataset[Sample | None]):
             part = _part((0, source.shape[0]), (0, source.shape[1]), least, self.size, rng)
             source, target, labels = source[part], target[part], labels[part]
         else:
-            geometry = self._build_geometry()
-            geometry.set_random_seed(seed)
-            cropped = geometry(image=source, target=target, mask=labels)
+            self._geometry.set_random_seed(seed)
+            cropped = self._geometry(image=source, target=target, mask=labels)
             source, target, labels = cropped["image"], cropped["target"], cropped["mask"]
         return _Views(source, target, labels, target, labels)
 
@@ -223,20 +226,18 @@ class PairDataset(Dataset[Sample | None]):
         return crop_to_common(source, target)
 
     def _build_geometry(self) -> Any:
-        if self._geometry is None:
-            os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else its import asks the network for news
-            import albumentations
+        os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else its import asks the network for news
+        import albumentations
 
-            crop = (
-                [albumentations.RandomCrop(self.size, self.size), albumentations.HorizontalFlip(p=0.5)]
-                if self.augment
-                else [albumentations.CenterCrop(self.size, self.size)]
-            )
-            self._geometry = albumentations.Compose(
-                [albumentations.SmallestMaxSize(self.resize, area_for_downscale="image"), *crop],
-                additional_targets={"target": "image"},
-            )
-        return self._geometry
+        crop = (
+            [albumentations.RandomCrop(self.size, self.size), albumentations.HorizontalFlip(p=0.5)]
+            if self.augment
+            else [albumentations.CenterCrop(self.size, self.size)]
+        )
+        return albumentations.Compose(
+            [albumentations.SmallestMaxSize(self.resize, area_for_downscale="image"), *crop],
+            additional_targets={"target": "image"},
+        )
 
 
 def _part(

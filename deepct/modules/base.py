@@ -2,15 +2,16 @@
 
 import math
 from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import lightning as L
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
-from deepct.color import normalized_to_rgb
+from deepct.color import delta_e_2000, normalized_to_rgb
 from deepct.data.augment import TransferBatch
 from deepct.data.folder import PhotoPair, Prediction
 from deepct.errors import ConfigError
@@ -26,6 +27,7 @@ from deepct.networks import (
 from deepct.output import TransferOutput, as_target
 from deepct.semantics import Semantics
 
+_SPARSE = 4  # px from one pixel to the next of which a training step tells the colour difference
 _WARM_UP = 0.03  # share of a training with falling learning rate in which it rises
 
 
@@ -59,6 +61,30 @@ class Execution(NamedTuple):
         if self.compile:
             network.ctn.compile()
         return network
+
+
+class Outcome(NamedTuple):
+    """What the network makes of a batch.
+
+    Attributes:
+        losses: every loss by name, (B,) each; ``loss`` is the one to minimise.
+        image: (B, 3, H, W) normalised Lab, the pictures.
+    """
+
+    losses: dict[str, Tensor]
+    image: Tensor
+
+
+class BatchResult(TypedDict):
+    """What a validation or test step gives to the callbacks.
+
+    Attributes:
+        rows: for each pair of the batch its name (``pair``) and its figures.
+        image: (B, 3, H, W) normalised Lab, the pictures; None where no photo could be read.
+    """
+
+    rows: list[dict[str, Any]]
+    image: Tensor | None
 
 
 class TransferModule(L.LightningModule):
@@ -105,8 +131,8 @@ class TransferModule(L.LightningModule):
         )
 
     @abstractmethod
-    def losses(self, batch: TransferBatch) -> dict[str, Tensor]:
-        """Every loss of a batch by name, (B,) each; ``loss`` is the one to minimise."""
+    def compare(self, batch: TransferBatch) -> Outcome:
+        """Run the network on a batch and measure what it makes of it."""
 
     def transfer(self, batch: TransferBatch, study: Study | None = None) -> TransferOutput:
         """Run the network on a batch, which may have been studied before."""
@@ -137,46 +163,54 @@ class TransferModule(L.LightningModule):
         for state in checkpoint.get("lr_schedulers", ()):
             state["base_lrs"] = [self.lr] * len(state["base_lrs"])
 
+    def schedule(self) -> dict[str, float]:
+        """What this step is trained with: the learning rate and the weights of the loss."""
+        return {"lr": self.trainer.optimizers[0].param_groups[0]["lr"], **named_weights(self.weights)}
+
     def training_step(self, batch: TransferBatch, batch_idx: int) -> Tensor:
         """The mean loss of the batch."""
-        return self._log_losses("train", batch)
-
-    def validation_step(self, batch: TransferBatch | None, batch_idx: int) -> None:
-        """Log the losses; a batch of which no photo could be read is None."""
-        if batch is not None:
-            self._log_losses("val", batch)
-
-    def _log_losses(self, stage: str, batch: TransferBatch) -> Tensor:
-        means = {name: value.mean() for name, value in self.losses(batch).items()}
-        self.log_dict(
-            {f"{stage}/{name}": value.detach() for name, value in means.items()},
-            on_step=stage == "train",
-            on_epoch=stage != "train",
-            sync_dist=stage != "train",
-            batch_size=len(batch.names),
-        )
-        if stage == "train":
-            self.log("loss", means["loss"].detach(), prog_bar=True, logger=False)
+        outcome = self.compare(batch)
+        means = {name: value.mean() for name, value in outcome.losses.items()}
+        logged = {name: value.detach() for name, value in means.items()}
+        logged["delta_e"] = _mean_delta_e(outcome.image.detach(), batch.target, _SPARSE).mean()
+        count = len(batch.names)
+        self.log_dict({f"train/{name}": value for name, value in logged.items()}, batch_size=count)
+        self.log_dict({f"schedule/{name}": value for name, value in self.schedule().items()}, batch_size=count)
+        self.log_dict({name: logged[name] for name in ("loss", "delta_e")}, prog_bar=True, logger=False)
         return means["loss"]
 
-    def test_step(self, batch: TransferBatch | None, batch_idx: int) -> dict[str, Any]:
-        """``rows``: for each pair its figures, the hard losses and the measures of the pictures."""
+    def validation_step(self, batch: TransferBatch | None, batch_idx: int) -> BatchResult:
+        """Log the losses; a batch of which no photo could be read is None."""
+        if batch is None:
+            return BatchResult(rows=[], image=None)
+        outcome = self.compare(batch)
+        figures = {**outcome.losses, "delta_e": _mean_delta_e(outcome.image, batch.target)}
+        means = {f"val/{name}": value.mean() for name, value in figures.items()}
+        self.log_dict(means, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(batch.names))
+        return BatchResult(rows=_rows(batch.names, figures), image=outcome.image)
+
+    def test_step(self, batch: TransferBatch | None, batch_idx: int) -> BatchResult:
+        """For each pair the hard losses, the measures of the pictures, and what makes it hard or easy.
+
+        ``mirrored_loss`` is the hard loss where the reference alone is mirrored, the truth staying as it is.
+        """
         from deepct.evaluation.metrics import picture_metrics  # imported here: scikit-image takes a second
+        from deepct.evaluation.reading import read_pair
 
         if batch is None:
-            return {"rows": []}
+            return BatchResult(rows=[], image=None)
         output = self.transfer(batch)
         losses = hard_losses(Measured.of(output), batch, self.weights)
+        mirrored = self.transfer(
+            batch._replace(reference=batch.reference.flip(-1), reference_labels=batch.reference_labels.flip(-1))
+        )
+        losses["mirrored_loss"] = hard_losses(Measured.of(mirrored), batch, self.weights)["loss"]
         pictures, truths = (normalized_to_rgb(image.float()).clamp(0.0, 1.0) for image in (output.image, batch.target))
-        rows = [
-            {
-                "pair": name,
-                **{key: float(value[i]) for key, value in losses.items()},
-                **picture_metrics(pictures[i], truths[i]),
-            }
-            for i, name in enumerate(batch.names)
-        ]
-        return {"rows": rows}
+        rows = _rows(batch.names, losses)
+        for i, row in enumerate(rows):
+            row |= picture_metrics(pictures[i], truths[i])
+            row |= read_pair(batch.source[i], batch.reference[i], batch.source_labels[i])
+        return BatchResult(rows=rows, image=output.image)
 
     def predict_step(self, batch: PhotoPair, batch_idx: int) -> Prediction:
         """Recolour one photo; a photo that cannot be done says why and costs no other."""
@@ -199,6 +233,18 @@ class TransferModule(L.LightningModule):
             reason = str(error).splitlines()[0]
             return Prediction(batch.job, None, f"{batch.job.source}: {size} cannot be recoloured here ({reason})")
         return Prediction(batch.job, image[0].cpu(), "", batch.note)
+
+
+def _rows(names: Sequence[str], figures: Mapping[str, Tensor]) -> list[dict[str, Any]]:
+    """One row a pair, of figures (B,) each; one copy from the device for all of them."""
+    table = torch.stack(list(figures.values()), 1).tolist()
+    return [{"pair": name, **dict(zip(figures, row, strict=True))} for name, row in zip(names, table, strict=True)]
+
+
+def _mean_delta_e(image: Tensor, target: Tensor, stride: int = 1) -> Tensor:
+    """(B,) mean CIEDE2000 of each sample, on every so manieth pixel in both directions."""
+    a, b = (picture[..., ::stride, ::stride].float() for picture in (image, target))
+    return delta_e_2000(a, b).flatten(1).mean(1)
 
 
 def lacks_memory(error: RuntimeError | MemoryError) -> bool:
@@ -228,8 +274,25 @@ def named(terms: LossTerms, prefix: str = "") -> dict[str, Tensor]:
     }
 
 
+def named_weights(weights: LossWeights) -> dict[str, float]:
+    """The weights by the names of the settings that they come from."""
+    return {
+        "lambda_histogram": weights.histogram,
+        "lambda_multiscale": weights.multiscale,
+        "lambda_delta_e": weights.delta_e,
+        "identical_weight": weights.identical,
+    }
+
+
 def hard_losses(output: Measured, batch: TransferBatch, weights: LossWeights) -> dict[str, Tensor]:
     """L_hard and its terms, (B,) each."""
     target = Measured.of(as_target(batch.target, output.output))
+    return measured_losses(output, target, weights, batch)
+
+
+def measured_losses(
+    output: Measured, target: Measured, weights: LossWeights, batch: TransferBatch, prefix: str = ""
+) -> dict[str, Tensor]:
+    """A loss and its terms, (B,) each, by the names that they are logged under."""
     terms = color_transfer_loss(output, target, weights, batch.identical)
-    return {"loss": terms.total, **named(terms)}
+    return {f"{prefix}loss": terms.total, **named(terms, prefix)}

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from deepct.data.augment import TransferBatch
 from deepct.errors import CheckpointError
-from deepct.losses import LossWeights, Measured, color_transfer_loss
-from deepct.modules.base import Execution, TransferModule, hard_losses, named, study_batch
+from deepct.losses import LossWeights, Measured
+from deepct.modules.base import Execution, Outcome, TransferModule, measured_losses, named_weights, study_batch
 from deepct.networks import WORKING_SIZE, NetworkConfig, Study, TransferNetwork, load_network
-from deepct.output import TransferOutput
+from deepct.output import TransferOutput, as_target
 from deepct.semantics import DEFAULT, Semantics
 
 REPORT_STUDENT = NetworkConfig(encoder_widths=(16, 32, 64, 128, 256), decoder_widths=(256, 128, 64, 64, 64))
@@ -153,16 +153,32 @@ class Student(TransferModule):
                 )
         return alpha, weights
 
-    def losses(self, batch: TransferBatch) -> dict[str, Tensor]:
-        """L, and the terms of L_hard and L_soft; a teacher that has no weight is not asked."""
+    def schedule(self) -> dict[str, float]:
+        """As for any network, and alpha."""
+        alpha, weights = self.current_weights()
+        return {**super().schedule(), "alpha": alpha, **named_weights(weights)}
+
+    def compare(self, batch: TransferBatch) -> Outcome:
+        """L, the terms of L_hard and L_soft, and the teacher's own; a teacher that has no weight is not asked."""
         alpha, weights = self.current_weights()
         study = study_batch(batch, self.network)
         output = Measured.of(self.transfer(batch, study))
-        losses = hard_losses(output, batch, weights)
+        truth = Measured.of(as_target(batch.target, output.output))
+        losses = measured_losses(output, truth, weights, batch)
         losses["hard_loss"] = losses["loss"]
         if self.teacher is not None and alpha > 0:
             taught = Measured.of(self.teacher(batch, study, self.network.sight))
-            soft = color_transfer_loss(output, taught, weights, batch.identical)
-            losses |= {"soft_loss": soft.total, **named(soft, "soft_")}
-            losses["loss"] = alpha * soft.total + (1 - alpha) * losses["hard_loss"]
-        return losses
+            losses |= measured_losses(output, taught, weights, batch, "soft_")
+            losses["loss"] = alpha * losses["soft_loss"] + (1 - alpha) * losses["hard_loss"]
+            losses |= self._level(taught, truth, weights, batch)
+        return Outcome(losses, output.output.image)
+
+    @torch.no_grad()
+    def _level(
+        self, taught: Measured, truth: Measured, weights: LossWeights, batch: TransferBatch
+    ) -> dict[str, Tensor]:
+        """The teacher's own L_hard on the batch, which the student is to reach: ``teacher_loss`` and its terms."""
+        if not self.network.config.scales:  # the truth has no decoder's pictures, and they have no weight
+            taught = taught._replace(output=taught.output._replace(scales=()))
+        truth = truth._replace(output=as_target(batch.target, taught.output))
+        return measured_losses(taught, truth, weights, batch, "teacher_")

@@ -2,11 +2,9 @@
 
 from typing import Any
 
-from torch import Tensor
-
 from deepct.data.augment import TransferBatch
 from deepct.losses import LossWeights, Measured
-from deepct.modules.base import Execution, TransferModule, hard_losses
+from deepct.modules.base import Execution, Outcome, TransferModule, hard_losses
 from deepct.networks import WORKING_SIZE, NetworkConfig
 from deepct.semantics import DEFAULT, Semantics
 
@@ -50,6 +48,7 @@ class Teacher(TransferModule):
         execution = Execution(working_size, channels_last, compile, semantics, strength)
         super().__init__(network or NetworkConfig(), lr, betas, anneal, weights, lambda_multiscale > 0, execution)
 
-    def losses(self, batch: TransferBatch) -> dict[str, Tensor]:
+    def compare(self, batch: TransferBatch) -> Outcome:
         """L_hard and its terms."""
-        return hard_losses(Measured.of(self.transfer(batch)), batch, self.weights)
+        output = self.transfer(batch)
+        return Outcome(hard_losses(Measured.of(output), batch, self.weights), output.image)

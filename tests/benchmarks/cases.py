@@ -177,7 +177,7 @@ def training_step(name: NetworkName, photos: int, device: str = "cuda", channels
 
     def work() -> float:
         with torch.autocast(device, torch.bfloat16):
-            loss = module.losses(batch)["loss"].mean()
+            loss = module.compare(batch).losses["loss"].mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -205,7 +205,7 @@ def recolor_on_gpu(long_side: int) -> Work:
 
 def _backward(student: Student, batch: TransferBatch) -> float:
     student.zero_grad()
-    loss = student.losses(batch)["loss"].mean()
+    loss = student.compare(batch).losses["loss"].mean()
     loss.backward()
     return loss.item()
 

@@ -4,11 +4,12 @@ from unittest.mock import Mock
 import lightning as L
 import numpy as np
 import pytest
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from PIL import Image
 
 from deepct.callbacks import DemoPanels
-from deepct.callbacks.panels import show_picture
+from deepct.callbacks.histograms import draw_histograms
+from deepct.callbacks.show import show_pictures
 from deepct.callbacks.writer import output_names
 from deepct.data.folder import Job
 from deepct.modules import Teacher
@@ -18,32 +19,58 @@ from deepct.sheet import contact_sheet, thumbnail
 PICTURE = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 
 
-def test_a_logger_without_pictures_has_them_on_disk(tmp_path: Path) -> None:
-    show_picture(CSVLogger(str(tmp_path)), "demo", PICTURE, 7, tmp_path)
-    show_picture(None, "none", PICTURE, 7, tmp_path)
-    for name in ("demo", "none"):
-        with Image.open(tmp_path / "pictures" / f"{name}-0000007.png") as image:
-            assert np.array_equal(np.asarray(image), PICTURE)
+def trainer(folder: Path, *loggers: Logger) -> Mock:
+    made = Mock(spec=L.Trainer, sanity_checking=False, is_global_zero=True, loggers=[*loggers], log_dir=str(folder))
+    made.global_step = 7
+    return made
 
 
-def test_tensorboard_gets_the_picture(tmp_path: Path) -> None:
+def test_a_logger_without_pictures_has_them_on_disk_one_below_the_other(tmp_path: Path) -> None:
+    for loggers in ((), (CSVLogger(str(tmp_path)),)):
+        show_pictures(trainer(tmp_path, *loggers), "val/demo", {"a": PICTURE, "b": PICTURE[:10, :20]}, tmp_path)
+        with Image.open(tmp_path / "pictures" / "val_demo-0000007.png") as image:
+            shown = np.asarray(image)
+        assert np.array_equal(shown[:20], PICTURE)
+        assert np.array_equal(shown[20:30, :20], PICTURE[:10, :20])
+        assert (shown[30:] == 255).all()
+        (tmp_path / "pictures" / "val_demo-0000007.png").unlink()
+
+
+def test_tensorboard_gets_the_pictures(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     logger = TensorBoardLogger(str(tmp_path))
-    show_picture(logger, "demo", PICTURE, 7, tmp_path)
+    show_pictures(trainer(tmp_path, logger), "demo", {"strong": PICTURE}, tmp_path)
     logger.finalize("success")
     events = EventAccumulator(logger.log_dir)
     events.Reload()
-    shown = events.Images("demo")[0]
+    shown = events.Images("demo/strong")[0]
     assert (shown.step, shown.width, shown.height) == (7, 30, 20)
     assert not (tmp_path / "pictures").exists()
 
 
-def test_wandb_gets_the_picture_with_its_step(tmp_path: Path) -> None:
+def test_wandb_gets_the_pictures_at_one_size_with_their_step(tmp_path: Path) -> None:
     logger = Mock(spec=WandbLogger)
-    show_picture(logger, "demo", PICTURE, 7, tmp_path)
-    logger.log_image.assert_called_once_with("demo", [PICTURE], step=7)
+    show_pictures(trainer(tmp_path, logger), "demo", {"a": PICTURE, "b": PICTURE[:10]}, tmp_path)
+    (name, pictures), more = logger.log_image.call_args
+    assert (name, more) == ("demo", {"step": 7, "caption": ["a", "b"]})
+    assert [picture.shape for picture in pictures] == [PICTURE.shape] * 2
+
+
+def test_a_histogram_is_drawn_where_the_colours_are() -> None:
+    red, dark = (np.full((8, 8, 3), colour, dtype=np.uint8) for colour in ((250, 20, 20), (10, 10, 10)))
+    drawn = {name: draw_histograms(photo, 100, 64).astype(int) for name, photo in (("red", red), ("dark", dark))}
+    assert drawn["red"].shape == (64, 100, 3)
+    planes = {name: picture[:, :64].sum(-1) for name, picture in drawn.items()}
+    brightest = {name: np.unravel_index(plane.argmax(), plane.shape) for name, plane in planes.items()}
+    row, column = brightest["red"]
+    assert (column > 48, row < 24) == (True, True)  # a far to the right, b up
+    assert abs(brightest["dark"][1] - 64 * 86.183 / 184.4161) < 2  # grey: a = b = 0
+    bars = {name: (picture[40, 72:] != 255).any(-1) for name, picture in drawn.items()}
+    assert bars["dark"][0]
+    assert not bars["dark"][4:].any()
+    assert bars["red"].argmax() > 8
 
 
 def test_the_four_demo_pairs_are_shown_after_a_validation_but_not_after_the_sanity_check(tmp_path: Path) -> None:
@@ -55,15 +82,15 @@ def test_the_four_demo_pairs_are_shown_after_a_validation_but_not_after_the_sani
         code_size=6,
     )
     module = Teacher(tiny)
-    trainer = Mock(spec=L.Trainer, sanity_checking=True, is_global_zero=True, loggers=[], log_dir=str(tmp_path))
-    trainer.global_step = 3
+    made = trainer(tmp_path)
+    made.sanity_checking = True
     panels = DemoPanels(size=32)
-    panels.on_validation_epoch_end(trainer, module)
+    panels.on_validation_epoch_end(made, module)
     assert not (tmp_path / "pictures").exists()
-    trainer.sanity_checking = False
-    panels.on_validation_epoch_end(trainer, module)
-    with Image.open(tmp_path / "pictures" / "demo_pairs-0000003.png") as image:
-        assert image.height > 4 * 32
+    made.sanity_checking = False
+    panels.on_validation_epoch_end(made, module)
+    with Image.open(tmp_path / "pictures" / "demo_pairs-0000007.png") as image:
+        assert image.height > 4 * (32 + 21)  # photos, and their histograms
     assert module.training
 
 

@@ -63,7 +63,7 @@ def teacher(tmp_path: Path) -> str:
 def test_the_students_loss_weighs_soft_and_hard_by_alpha(batch: TransferBatch, teacher: str) -> None:
     student = Student(teacher, TINY, alpha=0.3)
     student.setup("fit")
-    losses = student.losses(batch)
+    losses = student.compare(batch).losses
     output = student.transfer(batch)
     assert student.teacher is not None
     taught = student.teacher(batch, study_batch(batch, student.network), student.network.sight)
@@ -85,7 +85,7 @@ def test_each_picture_of_a_step_is_measured_once(
     )
     student = Student(teacher, TINY)
     student.setup("fit")
-    student.losses(batch)
+    student.compare(batch)
     assert len(measured) == 3  # the student's picture, the teacher's and the truth
 
 
@@ -98,11 +98,11 @@ def test_a_pairs_histograms_are_counted_once_for_student_and_teacher(
     )
     student = Student(teacher, TINY)
     student.setup("fit")
-    student.losses(batch)
+    student.compare(batch)
     assert counted == [8]
     coarser = Student(teacher, replace(TINY, l_bins=4))
     coarser.setup("fit")
-    coarser.losses(batch)
+    coarser.compare(batch)
     assert counted == [8, 4, 8]  # the teacher's own, where its bins are others
 
 
@@ -162,7 +162,7 @@ def test_distilling_steps_leave_the_teacher_and_its_norms_bit_equal(batch: Trans
     optimizer = student.configure_optimizers()
     for _ in range(3):
         optimizer.zero_grad()
-        student.losses(batch)["loss"].mean().backward()
+        student.compare(batch).losses["loss"].mean().backward()
         optimizer.step()
     after = student.teacher.network.state_dict()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
@@ -174,7 +174,7 @@ def test_hen_can_be_taken_from_the_teacher_and_stays(batch: TransferBatch, teach
     student.setup("fit")
     assert student.teacher is not None
     optimizer = student.configure_optimizers()
-    student.losses(batch)["loss"].mean().backward()
+    student.compare(batch).losses["loss"].mean().backward()
     optimizer.step()
     taken = student.teacher.network.hen.state_dict()
     assert all(torch.equal(value, taken[name]) for name, value in student.network.hen.state_dict().items())
@@ -209,7 +209,7 @@ def test_phases_leave_the_validation_figures_comparable(monkeypatch: pytest.Monk
 def test_a_teacher_without_weight_is_not_asked(batch: TransferBatch, teacher: str) -> None:
     student = Student(teacher, TINY, alpha=0.0)
     student.setup("fit")
-    losses = student.losses(batch)
+    losses = student.compare(batch).losses
     assert "soft_loss" not in losses
     torch.testing.assert_close(losses["loss"], losses["hard_loss"])
 
@@ -242,7 +242,7 @@ def overfit(module: TransferModule, batch: TransferBatch) -> tuple[float, float]
     optimizer = module.configure_optimizers()
     history: list[float] = []
     for _ in range(600):
-        losses = module.losses(batch)
+        losses = module.compare(batch).losses
         history.append(float(losses["image_loss"].detach().mean()))
         if history[-1] < history[0] / 20:
             break
