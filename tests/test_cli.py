@@ -29,6 +29,7 @@ trainer:
   callbacks:
     - class_path: lightning.pytorch.callbacks.ModelCheckpoint
       init_args: {save_last: true}
+    - class_path: deepct.callbacks.ValidationPairs
     - class_path: deepct.callbacks.DemoPanels
       init_args: {size: 32}
 """
@@ -205,22 +206,51 @@ def test_the_test_writes_every_pair_once_and_logs_the_means(
         assert logged[f"test/{figure}"][0] == pytest.approx(mean, rel=1e-4)
 
 
-def test_two_processes_train_a_student_and_test_each_pair_once(
-    trained_teacher: Path, trained_student: Path, fivek_root: Path, tmp_path: Path
+def test_two_processes_are_one_run_and_count_each_pair_once(
+    trained_teacher: Path, trained_student: Path, fivek_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    processes = ("--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.limit_val_batches", "2")
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    processes = ("--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.limit_val_batches", "1.0")
+    odd = ("--data.kinds", "[retouch]", "--data.val_fraction", "0.1", "--data.test_fraction", "0.1")  # five pairs each
     panels = tmp_path / "panels.yaml"
     panels.write_text(PANELS)
+    more = ("--config", panels, "--config", "configs/wandb.yaml", *processes, *odd)
     for arguments in (
-        words("fit", "student", fivek_root, "--model.teacher", trained_teacher, "--config", panels, *processes),
-        words("test", "student", fivek_root, "--ckpt_path", trained_student, *processes),
+        words("fit", "student", fivek_root, "--model.teacher", trained_teacher, *more),
+        words("test", "student", fivek_root, "--ckpt_path", trained_student, *processes, *odd),
     ):
         subprocess.run([sys.executable, "-m", "deepct.cli", *arguments], check=True, timeout=300)
     assert len(list(tmp_path.glob("runs/run/*/checkpoints/last.ckpt"))) == 1
     assert len(list(tmp_path.glob("runs/run/*/pictures/demo_pairs-*.png"))) == 1
-    with next(tmp_path.glob("runs/run/*/test.csv")).open() as file:
-        names = [row["pair"] for row in csv.DictReader(file)]
-    assert len(set(names)) == len(names) == 20
+    assert len(list(tmp_path.glob("runs/wandb/offline-run-*"))) == 1
+    counted = {}
+    for file in ("val-pairs.csv", "test.csv"):
+        with next(tmp_path.glob(f"runs/run/*/{file}")).open() as lines:
+            counted[file] = list(csv.DictReader(lines))
+        names = [row["pair"] for row in counted[file]]
+        assert len(set(names)) == len(names) == 5
+    with next(tmp_path.glob("runs/run/version_0/metrics.csv")).open() as lines:
+        logged = next(float(row["val/image_loss"]) for row in csv.DictReader(lines) if row["val/image_loss"])
+    assert logged == pytest.approx(sum(float(row["image_loss"]) for row in counted["val-pairs.csv"]) / 5, rel=1e-5)
+
+
+def test_tensorboard_and_csv_hold_the_same_numbers(fivek_root: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    (tmp_path / "panels.yaml").write_text(PANELS)
+    more = ("--config", "panels.yaml", "--config", "configs/tensorboard.yaml")
+    assert main(words("fit", "teacher", fivek_root, *more)) == 0
+    events = EventAccumulator(str(next(tmp_path.glob("runs/tensorboard/version_*"))))
+    events.Reload()
+    numbers = metrics(tmp_path)
+    scalars = {key: [event.value for event in events.Scalars(key)] for key in events.Tags()["scalars"]}
+    assert set(scalars) | {"step"} == set(numbers)
+    for key in set(scalars) - {"epoch"}:
+        assert scalars[key] == pytest.approx(numbers[key], rel=1e-6)
+    assert {"val_pairs/pairs", "demo_pairs/strong"} <= set(events.Tags()["images"])
+    assert len(list(tmp_path.glob("runs/run/*/pictures/*.png"))) == 2
 
 
 def test_validate_measures_a_student_with_and_without_its_teacher(

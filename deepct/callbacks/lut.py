@@ -5,9 +5,9 @@ from typing import Any
 
 import lightning as L
 
-from deepct.callbacks.gather import gather
 from deepct.callbacks.writer import output_names
 from deepct.data.folder import FolderDataModule, Job, PhotoPair
+from deepct.distributed import gather
 from deepct.errors import ConfigError, DataError
 from deepct.lut import build_lut
 from deepct.modules import TransferModule

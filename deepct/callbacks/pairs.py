@@ -11,12 +11,12 @@ from lightning.pytorch.loggers import WandbLogger
 from PIL import Image
 from torch import Tensor
 
-from deepct.callbacks.gather import gather
 from deepct.callbacks.show import show_pictures
 from deepct.color import normalized_to_rgb, rgb_to_uint8
 from deepct.data.augment import TransferBatch
 from deepct.data.datamodule import PairDataModule
 from deepct.data.image import to_pixels
+from deepct.distributed import gather
 from deepct.histogram import UNLABELLED
 from deepct.modules.base import BatchResult
 from deepct.sheet import Picture, contact_sheet

@@ -8,11 +8,11 @@ import lightning as L
 import numpy as np
 from lightning.pytorch.loggers import WandbLogger
 
-from deepct.callbacks.gather import gather
 from deepct.callbacks.pairs import draw_lab, log_table
 from deepct.callbacks.show import write_picture
 from deepct.data.augment import TransferBatch
-from deepct.modules.base import BatchResult
+from deepct.distributed import gather
+from deepct.modules.base import BatchResult, means
 from deepct.sheet import Picture
 
 EXTREMES = 3
@@ -79,8 +79,7 @@ class TestResults(L.Callback):
         self._keep(gather(self._largest), gather(self._smallest))
         if not rows:
             return
-        figures = [key for key in rows[0] if key != "pair"]
-        pl_module.log_dict({f"test/{key}": sum(row[key] for row in rows) / len(rows) for key in figures})
+        pl_module.log_dict({f"test/{name}": mean for name, mean in means(rows).items()}, sync_dist=True)
         folder = Path(trainer.log_dir or ".")  # asks all processes
         if not trainer.is_global_zero:
             return

@@ -9,9 +9,9 @@ import lightning as L
 from lightning.pytorch.callbacks import BasePredictionWriter
 from PIL import Image
 
-from deepct.callbacks.gather import gather
 from deepct.data.folder import FolderDataModule, Job, PhotoPair, Prediction
 from deepct.data.image import to_pixels
+from deepct.distributed import gather
 from deepct.errors import DataError
 from deepct.sheet import Picture, contact_sheet, thumbnail
 

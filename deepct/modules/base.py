@@ -14,6 +14,7 @@ from torch import Tensor
 from deepct.color import delta_e_2000, normalized_to_rgb
 from deepct.data.augment import TransferBatch
 from deepct.data.folder import PhotoPair, Prediction
+from deepct.distributed import gather
 from deepct.errors import ConfigError
 from deepct.losses import LossTerms, LossWeights, Measured, color_transfer_loss
 from deepct.networks import (
@@ -123,6 +124,7 @@ class TransferModule(L.LightningModule):
         self.betas = betas
         self.anneal = anneal
         self.weights = weights
+        self._validated: list[dict[str, Any]] = []
         self.save_hyperparameters(
             {
                 "_class_path": f"{type(self).__module__}.{type(self).__qualname__}",
@@ -170,24 +172,33 @@ class TransferModule(L.LightningModule):
     def training_step(self, batch: TransferBatch, batch_idx: int) -> Tensor:
         """The mean loss of the batch."""
         outcome = self.compare(batch)
-        means = {name: value.mean() for name, value in outcome.losses.items()}
-        logged = {name: value.detach() for name, value in means.items()}
+        loss = outcome.losses["loss"].mean()
+        logged = {name: value.detach().mean() for name, value in outcome.losses.items()}
         logged["delta_e"] = _mean_delta_e(outcome.image.detach(), batch.target, _SPARSE).mean()
         count = len(batch.names)
         self.log_dict({f"train/{name}": value for name, value in logged.items()}, batch_size=count)
         self.log_dict({f"schedule/{name}": value for name, value in self.schedule().items()}, batch_size=count)
         self.log_dict({name: logged[name] for name in ("loss", "delta_e")}, prog_bar=True, logger=False)
-        return means["loss"]
+        return loss
 
     def validation_step(self, batch: TransferBatch | None, batch_idx: int) -> BatchResult:
-        """Log the losses; a batch of which no photo could be read is None."""
+        """Each pair's losses; a batch of which no photo could be read is None."""
         if batch is None:
             return BatchResult(rows=[], image=None)
         outcome = self.compare(batch)
         figures = {**outcome.losses, "delta_e": _mean_delta_e(outcome.image, batch.target)}
-        means = {f"val/{name}": value.mean() for name, value in figures.items()}
-        self.log_dict(means, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(batch.names))
-        return BatchResult(rows=_rows(batch.names, figures), image=outcome.image)
+        rows = _rows(batch.names, figures)
+        self._validated += rows
+        return BatchResult(rows=rows, image=outcome.image)
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the validation before."""
+        self._validated = []
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the means over the pairs of all processes, each of which counts once."""
+        rows = gather(self._validated)
+        self.log_dict({f"val/{name}": mean for name, mean in means(rows).items()}, sync_dist=True)
 
     def test_step(self, batch: TransferBatch | None, batch_idx: int) -> BatchResult:
         """For each pair the hard losses, the measures of the pictures, and what makes it hard or easy.
@@ -233,6 +244,12 @@ class TransferModule(L.LightningModule):
             reason = str(error).splitlines()[0]
             return Prediction(batch.job, None, f"{batch.job.source}: {size} cannot be recoloured here ({reason})")
         return Prediction(batch.job, image[0].cpu(), "", batch.note)
+
+
+def means(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """The mean of every figure of rows, one a pair; nothing of none."""
+    figures = [name for name in rows[0] if name != "pair"] if rows else []
+    return {name: sum(row[name] for row in rows) / len(rows) for name in figures}
 
 
 def _rows(names: Sequence[str], figures: Mapping[str, Tensor]) -> list[dict[str, Any]]:

@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from deepct.callbacks.gather import gather
 from deepct.data.masks import resize_labels
+from deepct.distributed import gather
 from deepct.errors import DataError
 from deepct.segmentation.backend import require_mmseg
 from deepct.segmentation.jobs import Batch, Batches, Job, Plan, find_photos, make_plan

@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 
 from deepct.data.augment import TransferBatch
 from deepct.data.datamodule import PairDataModule
+from deepct.data.dataset import PairDataset
 from deepct.data.prepare import prepare
 from deepct.errors import DataError
 
@@ -180,3 +182,43 @@ def test_a_copy_prepared_too_small_is_pointed_out(
     data = PairDataModule("fivek", str(tmp_path / "copy"), size=48, resize=64, num_workers=0)
     data.setup("fit")
     assert "prepared at 60 px, and enlarged to 64 px" in caplog.text
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_a_test_is_over_the_split_that_is_asked_for_without_augmentation(fivek_root: Path, split: str) -> None:
+    module = PairDataModule("fivek", str(fivek_root), num_workers=0, split=split)  # type: ignore[arg-type]
+    module.setup("fit")
+    module.setup("test")
+    data = module.test_dataloader().dataset
+    assert isinstance(data, PairDataset)
+    assert data.pairs == module.datasets[split].pairs
+    assert not data.augment
+    assert module.datasets["train"].augment
+
+
+def test_processes_without_a_pair_are_an_error(fivek_root: Path) -> None:
+    module = PairDataModule("fivek", str(fivek_root), kinds=["retouch"])
+    module.trainer = Mock(world_size=6)
+    with pytest.raises(DataError, match="fewer pairs than the 6 processes for val"):
+        module.setup("fit")
+    module.trainer.world_size = 5
+    module.setup("fit")
+
+
+def test_equal_files_have_one_fingerprint_wherever_they_lie(fivek_root: Path, tmp_path: Path) -> None:
+    def describe(root: Path) -> dict[str, Any]:
+        module = PairDataModule("fivek", str(root))
+        module.setup("fit")
+        return module.describe()
+
+    shutil.copytree(fivek_root, tmp_path / "copy")
+    assert describe(tmp_path / "copy") == describe(fivek_root)
+    with (tmp_path / "copy" / "c" / "scene1.jpg").open("ab") as file:
+        file.write(b"x")
+    assert describe(tmp_path / "copy")["fingerprint"] != describe(fivek_root)["fingerprint"]
+
+
+def test_labels_have_names_only_where_they_are_classes() -> None:
+    assert PairDataModule("fivek", "x").class_names[2] == "sky"
+    assert PairDataModule("photos", "x", masks="regions").class_names[2] == "region 2"
+    assert PairDataModule("samples").class_names[2] == "region 2"
