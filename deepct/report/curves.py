@@ -21,7 +21,7 @@ Values = NDArray[np.float64]
 
 TERMS = {
     "loss": "Total hard loss",
-    "image_loss": "Image loss (mean squared error)",
+    "image_loss": "Image loss (MSE)",
     "histogram_loss": "Histogram loss",
     "multiscale_loss": "Multi-scale loss",
     "delta_e_loss": "ΔE loss",
@@ -34,6 +34,7 @@ _PANELS = 4
 _STRETCHES = 40  # of a training of one epoch, each with a mean
 _FAINT_POINTS = 1500  # more would be ink on ink, and megabytes
 _LOG_RANGE = 10.0
+_LEGEND_WIDTH = 70  # characters
 _DASHES = ("-", (0, (6, 1.5, 1.5, 1.5)), (0, (2, 1)))
 
 
@@ -204,7 +205,7 @@ def _make_figure(runs: Sequence[Run], stage: str, panels: Sequence[Panel], over_
         behind += " single steps faint behind them."
     level = " Dashed: the teacher." if any(panel.levels for panel in panels) else ""
     caption = f"The hard loss and its terms on the {_STAGES[stage]} photos.{behind}{level}"
-    names = [run.name for run in runs]
+    names = [run.name.replace("$", r"\$") for run in runs]  # which would start a formula
 
     def draw(theme: Theme) -> Plot:
         return _draw(theme, names, panels, "epochs trained" if over_epochs else "steps")
@@ -225,39 +226,46 @@ def _draw(theme: Theme, names: Sequence[str], panels: Sequence[Panel], unit: str
             axes.set_xlabel(unit)
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             legend.setdefault(label, handle)
-    columns = 1 if max(map(len, legend)) > 40 else 2
-    plot.legend(legend.values(), list(legend), loc="outside upper center", ncols=min(columns, len(legend)))
+    columns = max(1, _LEGEND_WIDTH // max(map(len, legend)))
+    plot.legend(legend.values(), list(legend), loc="outside upper center", ncols=min(columns, len(legend), 4))
     return plot
 
 
 def _draw_panel(axes: Axes, theme: Theme, names: Sequence[str], panel: Panel) -> None:
     for index, line in panel.lines.items():
         color, dashes = _look(theme, index)
-        axes.plot(line.faint_x, line.faint_y, color=color, alpha=0.25, linewidth=0.7)
+        axes.plot(line.faint_x, line.faint_y, ".", color=color, alpha=0.5, markersize=4, markeredgewidth=0)
         marker = "o" if len(line.x) < 12 else None
         axes.plot(line.x, line.y, color=color, linestyle=dashes, marker=marker, markersize=5, label=names[index])
     for level in panel.levels:
         alone = len(panel.levels) == 1
         color = theme.ink if alone else _look(theme, level.owners[0])[0]
-        label = "teacher" if alone else f"teacher of {', '.join(names[owner] for owner in level.owners)}"
+        label = (
+            "the teacher's level"
+            if alone
+            else f"level of the teacher of {', '.join(names[owner] for owner in level.owners)}"
+        )
         axes.axhline(level.value, color=color, linestyle="--", linewidth=1.6, label=label)
     axes.set_title(panel.title)
+    axes.locator_params(axis="x", integer=True)
     low, high = _find_range(panel)
     if low > 0 and high > _LOG_RANGE * low:
         axes.set_yscale("log")
         axes.set_ylim(low / 1.2, high * 1.2)
     elif high > low:
-        axes.set_ylim(max(0.0, low - 0.06 * (high - low)) if low >= 0 else None, high + 0.06 * (high - low))
+        margin = 0.06 * (high - low)
+        axes.set_ylim(low - margin, high + margin)
+        axes.yaxis.set_major_formatter("{x:.3g}")
 
 
 def _find_range(panel: Panel) -> tuple[float, float]:
-    """What the axis must show: every line and level, and all of the steps behind but the extremes."""
+    """What the axis must show: every line and level, and the middle half of the steps behind."""
     parts = [np.array([level.value for level in panel.levels])]
     for line in panel.lines.values():
         parts.append(line.y[np.isfinite(line.y)])
         behind = line.faint_y[np.isfinite(line.faint_y)]
         if len(behind):
-            parts.append(np.percentile(behind, [5, 95]))
+            parts.append(np.percentile(behind, [25, 75]))
     shown = np.concatenate(parts)
     return (float(shown.min()), float(shown.max())) if len(shown) else (0.0, 0.0)
 
@@ -277,8 +285,8 @@ def _make_table(runs: Sequence[Run], stage: str, terms: Iterable[str], over_epoc
             values = make_line(series, stage, over_epochs).y
             best = np.nanmin(values) if np.isfinite(values).any() else float("nan")
             level = find_level(run, runs, stage, term) if run.role == "student" else None
-            of_teacher = ["", ""] if not level else [f"{level:.3g}", f"{values[-1] / level:.2f}"]
-            rows.append([f"{run.name}: {TERMS[term]}", f"{values[-1]:.3g}", f"{best:.3g}", *of_teacher])
+            of_teacher = ["", ""] if not level else [f"{level:#.3g}", f"{values[-1] / level:.2f}"]
+            rows.append([f"{run.name}: {TERMS[term]}", f"{values[-1]:#.3g}", f"{best:#.3g}", *of_teacher])
     kind = "the means of epochs" if over_epochs else "the means of stretches of steps"
     return Table(
         f"On the {_STAGES[stage]} photos, of {kind if stage == 'train' else 'all validations'}.",

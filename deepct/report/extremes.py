@@ -166,11 +166,11 @@ def _has_loss(row: Mapping[str, Any]) -> bool:
 
 def _read(row: Mapping[str, Any]) -> list[str]:
     """A pair's reading in words, as much as was measured."""
-    words = []
-    if row.get("colors") is not None:
-        words.append(f"{row['colors']:.0f} colours")
-    if row.get("labels") is not None:
-        words.append(f"{row['labels']:.0f} labels")
+    words = [
+        f"{row[key]:.0f} {noun}{'' if row[key] == 1 else 's'}"
+        for key, noun in (("colors", "colour"), ("labels", "label"))
+        if row.get(key) is not None
+    ]
     if row.get("edges") is not None:
         words.append(f"{row['edges']:.0%} edges")
     return words
@@ -194,7 +194,7 @@ def _picture_extremes(run: Run, ranking: Ranking, extremes: Mapping[str, Mapping
                 axes.set(xticks=[], yticks=[])
                 axes.spines[:].set_visible(False)
             place = name.replace("-", " ")
-            grid[0, column].set_title(f"{place}\n{row['loss']:.3g}", fontsize=14, loc="center")
+            grid[0, column].set_title(f"{place}\n{row['loss']:#.3g}", fontsize=14, loc="center")
             grid[2, column].set_xlabel("\n".join(_read(row)), fontsize=13)
         for axes, what in zip(grid[:, 0], ("source", "reference", "result"), strict=True):
             axes.set_ylabel(what, fontsize=14)
@@ -205,7 +205,7 @@ def _picture_extremes(run: Run, ranking: Ranking, extremes: Mapping[str, Mapping
 
 def _list_extremes(run: Run, extremes: Mapping[str, Mapping[str, Any]]) -> Table:
     rows = [
-        [name.replace("-", " "), str(row["pair"]), f"{row['loss']:.3g}", ", ".join(_read(row))]
+        [name.replace("-", " "), str(row["pair"]), f"{row['loss']:#.3g}", ", ".join(_read(row))]
         for name, row in extremes.items()
     ]
     return Table(f"{run.name}: the pairs shown.", ["", "pair", "hard loss", "reading"], rows)
@@ -232,8 +232,7 @@ def _chart_readings(run: Run, ranking: Ranking) -> Figure:
         return plot
 
     caption = (
-        f"{run.name}: the hard loss of each pair against {', '.join(READINGS[key] for key in shown)}, with Spearman's "
-        "correlation."
+        f"{run.name}: the hard loss of each pair against what was read of it, with Spearman's correlation of the two."
     )
     return Figure(f"readings-{run.name}", caption, draw)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from deepct.networks import NetworkConfig
 from deepct.report.figure import Section, Table
 from deepct.report.log import as_dict
 from deepct.report.runs import Run
@@ -26,12 +27,10 @@ def facts_section(runs: Sequence[Run]) -> Section:
 def _list_facts(run: Run) -> list[str]:
     logged = [series for key, series in run.history.items() if key.startswith(("train/", "val/"))]
     record = as_dict(run.config.get("record"))
-    network = run.network
-    kind = "map of colours" if network.kind == "map" else f"U-Net on {network.encoder}, stride {network.stride}"
     return [
         run.name,
         run.role,
-        kind,
+        _name_network(run.network),
         str(max(len(np.unique(series.epochs)) for series in logged)),
         f"{max(int(series.steps[-1]) for series in logged) + 1:,}",
         _name_commit(as_dict(record.get("git"))),
@@ -39,6 +38,13 @@ def _list_facts(run: Run) -> list[str]:
         ", ".join(f"{ranking.split} ({len(ranking.rows)} pairs)" for ranking in run.rankings) or "none",
         str(run.folders[0]),
     ]
+
+
+def _name_network(network: NetworkConfig) -> str:
+    if network.kind == "map":
+        return "map of colours"
+    encoder = "" if network.encoder == "unet" else f" on {network.encoder}"
+    return f"U-Net{encoder}{f', stride {network.stride}' if network.stride > 1 else ''}"
 
 
 def _name_commit(git: Mapping[str, Any]) -> str:

@@ -26,7 +26,6 @@ def make_style(theme: Theme) -> dict[Any, Any]:
         "axes.labelcolor": theme.ink,
         "axes.titlecolor": theme.ink,
         "text.color": theme.ink,
-        "text.parse_math": False,
         "xtick.color": theme.ink,
         "ytick.color": theme.ink,
         "legend.labelcolor": theme.ink,
