@@ -42,7 +42,7 @@ def read_csv_log(folder: Path) -> Log:
         name=folder.resolve().parent.name,
         command=str(record.get("command") or ("test" if is_test else "fit" if config else "validate")),
         id=record.get("id"),
-        config={**config, "record": record},
+        config={**config, "record": record} if record else config,
         network=network,
         history=_read_history(folder / METRICS),
         rows=_read_rows(folder / RESULTS) if is_test else (),

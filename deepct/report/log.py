@@ -34,7 +34,7 @@ class Log:
         name: what the run is called.
         command: ``fit``, ``test`` or ``validate``.
         id: the run's in W&B; None where it has none.
-        config: the whole configuration, empty for a test; under ``record`` what the run's record says.
+        config: the whole configuration, empty for a test; under ``record`` what the run noted of itself.
         network: what :class:`deepct.networks.NetworkConfig` is built from.
         history: by key.
         rows: a test's pairs.

@@ -43,7 +43,7 @@ class Run:
         name: what it is called in the report.
         role: what was trained.
         folders: where it was read from.
-        config: the training's whole configuration, as logged, and under ``record`` what the run noted of itself.
+        config: the training's whole configuration, as logged, and under ``record`` what the run noted of itself, if it did.
         network: the network's shape.
         working_size: see :meth:`deepct.networks.TransferNetwork.recolor`.
         history: what was logged, by key: ``train/image_loss``, ``val/delta_e``, ``schedule/alpha``, ...
@@ -121,7 +121,7 @@ def _merge(logs: list[Log]) -> Run:
     """One training of its logs; of two words on one step the newer one counts."""
     first = next((log for log in logs if find_wandb_file(log.path) is None), logs[0])
     by_age = sorted(logs, key=lambda log: log.written)
-    config = {key: value for log in by_age for key, value in log.config.items() if value}
+    config = {key: value for log in by_age for key, value in log.config.items()}
     network = next((log.network for log in reversed(by_age) if log.network), {})
     model = as_dict(config.get("model"))
     settings = as_dict(model.get("init_args"))

@@ -15,6 +15,7 @@ from deepct.errors import DataError, DeepctError
 from deepct.report.log import Log, Series, as_dict, as_number, make_series
 
 SUFFIX = ".wandb"
+_NOT_UNDERSTOOD = 2  # what command lines exit with that do not know a word
 _ADVICE = "pip install -U 'deepct[wandb]'"
 
 
@@ -78,7 +79,7 @@ def _read_records(file: Path) -> list[dict[str, Any]]:
         raise DeepctError(f"{file}: is read by wandb, which is not installed: {_ADVICE}")
     words = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(file)]
     done = subprocess.run(words, capture_output=True, text=True, encoding="utf-8", errors="replace", check=False)
-    if "No such command" in done.stderr or "No such option" in done.stderr:
+    if done.returncode == _NOT_UNDERSTOOD:
         raise DeepctError(f"{file}: this version of wandb cannot read it: {_ADVICE}")
     records = []
     for line in done.stdout.splitlines():
