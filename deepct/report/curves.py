@@ -168,14 +168,14 @@ def _place_in_epochs(epochs: NDArray[np.int64], at_end: bool) -> Values:
 
 
 def _find_teacher(run: Run, runs: Sequence[Run]) -> Run | None:
-    """The run whose folder holds the student's teacher; where none does, the only teacher there is."""
+    """The run whose folder holds the student's teacher; where that cannot be found, the only teacher there is."""
     teachers = [other for other in runs if other.role == "teacher"]
     named = as_dict(as_dict(run.config.get("model")).get("init_args")).get("teacher")
     place = find_place(named, run.folders[0]) if named else None
-    for teacher in teachers:
-        if place is not None and any(folder.resolve() in place.parents for folder in teacher.folders):
-            return teacher
-    return teachers[0] if len(teachers) == 1 else None
+    if place is None:
+        return teachers[0] if len(teachers) == 1 else None
+    own = (t for t in teachers if any(folder.resolve() in place.parents for folder in t.folders))
+    return next(own, None)
 
 
 def _find_levels(runs: Sequence[Run], stage: str, term: str) -> list[Level]:
