@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from deepct.errors import DataError
-from deepct.report.log import Log, Series, as_dict, as_number, make_series
+from deepct.report.log import Log, Series, as_count, as_dict, as_number, make_series
 
 METRICS = "metrics.csv"
 RESULTS = "test.csv"
@@ -54,12 +54,12 @@ def read_csv_log(folder: Path) -> Log:
 def _read_history(path: Path) -> dict[str, Series]:
     points: dict[str, list[tuple[int, int, float]]] = defaultdict(list)
     for row in _read_cells(path):
-        step, epoch = as_number(row.pop("step", None)), as_number(row.pop("epoch", None))
+        step, epoch = as_count(row.pop("step", None)), as_count(row.pop("epoch", None))
         if step is None:
             continue
         for key, cell in row.items():
             if (value := as_number(cell)) is not None:
-                points[key].append((int(step), int(epoch or 0), value))
+                points[key].append((step, epoch or 0, value))
     return {key: make_series(found) for key, found in points.items()}
 
 

@@ -205,12 +205,17 @@ def _make_figure(runs: Sequence[Run], stage: str, panels: Sequence[Panel], over_
         behind += " single steps faint behind them."
     level = " Dashed: the teacher." if any(panel.levels for panel in panels) else ""
     caption = f"The hard loss and its terms on the {_STAGES[stage]} photos.{behind}{level}"
-    names = [run.name.replace("$", r"\$") for run in runs]  # which would start a formula
+    names = [_as_label(run.name) for run in runs]
 
     def draw(theme: Theme) -> Plot:
         return _draw(theme, names, panels, "epochs trained" if over_epochs else "steps")
 
     return Figure(f"curves-{stage}", caption, draw)
+
+
+def _as_label(name: str) -> str:
+    """A run's name as matplotlib shows it: a dollar would start a formula, and a line in front hides from legends."""
+    return name.replace("$", r"\$").lstrip("_")
 
 
 def _draw(theme: Theme, names: Sequence[str], panels: Sequence[Panel], unit: str) -> Plot:

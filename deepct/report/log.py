@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,6 +78,12 @@ def as_number(text: Any) -> float | None:
         return float(text)
     except (TypeError, ValueError):
         return None
+
+
+def as_count(text: Any) -> int | None:
+    """A cell's whole number; None where it holds none."""
+    number = as_number(text)
+    return int(number) if number is not None and math.isfinite(number) else None
 
 
 def find_place(path: str | Path, near: Path) -> Path | None:

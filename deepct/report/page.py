@@ -22,7 +22,7 @@ _STYLE = """
 *{box-sizing:border-box}
 body{font:16px/1.55 system-ui,sans-serif;color:var(--ink);background:var(--paper);margin:0 auto;max-width:68rem;
 padding:1.5rem clamp(.9rem,3vw,2.5rem) 4rem}
-h1{font-size:1.9rem;line-height:1.2;margin:.5rem 0 1rem}
+h1{overflow-wrap:anywhere;font-size:1.9rem;line-height:1.2;margin:.5rem 0 1rem}
 h2{font-size:1.35rem;margin:3rem 0 .6rem;padding-top:.9rem;border-top:1px solid var(--line)}
 p{max-width:46rem;margin:.6rem 0;overflow-wrap:anywhere}
 a{color:var(--link)}

@@ -43,7 +43,7 @@ class Run:
         name: what it is called in the report.
         role: what was trained.
         folders: where it was read from.
-        config: the training's whole configuration, as logged, and under ``record`` what the run noted of itself, if it did.
+        config: the training's whole configuration, as logged, and under ``record`` what it noted of itself, if it did.
         network: the network's shape.
         working_size: see :meth:`deepct.networks.TransferNetwork.recolor`.
         history: what was logged, by key: ``train/image_loss``, ``val/delta_e``, ``schedule/alpha``, ...
@@ -180,7 +180,7 @@ def _find_checkpoint(folders: Iterable[Path]) -> Path | None:
 
 def _tests_beside(run: Run, known: Sequence[Path]) -> list[Log]:
     """The tests that lie where the run's logs do; one that cannot be read was not asked for."""
-    places = {folder.resolve().parents[1] for folder in run.folders}
+    places = {folder.resolve().parent.parent for folder in run.folders}
     files = [file for place in sorted(places) for file in sorted(place.glob(f"*/version_*/{RESULTS}"))]
     read = {path.resolve() for path in known}
     tests = []

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from deepct.errors import DataError, DeepctError
-from deepct.report.log import Log, Series, as_dict, as_number, make_series
+from deepct.report.log import Log, Series, as_count, as_dict, as_number, make_series
 
 SUFFIX = ".wandb"
 _NOT_UNDERSTOOD = 2  # what command lines exit with that do not know a word
@@ -96,15 +96,15 @@ def _read_records(file: Path) -> list[dict[str, Any]]:
 def _make_history(items: list[Mapping[str, Any]]) -> dict[str, Series]:
     points: dict[str, list[tuple[int, int, float]]] = defaultdict(list)
     for item in items:
-        step = as_number(item.get("trainer/global_step"))
+        step = as_count(item.get("trainer/global_step"))
         if step is None:
             continue
-        epoch = int(as_number(item.get("epoch")) or 0)
+        epoch = as_count(item.get("epoch")) or 0
         for key, cell in item.items():
             if not key.startswith("_") and key not in ("trainer/global_step", "epoch"):
                 value = None if isinstance(cell, list | dict) else as_number(cell)
                 if value is not None:
-                    points[key].append((int(step), epoch, value))
+                    points[key].append((step, epoch, value))
     return {key: make_series(found) for key, found in points.items()}
 
 

@@ -115,6 +115,12 @@ def test_levels_of_several_teachers_name_their_students(tmp_path: Path) -> None:
     assert labels(curves_section(runs))[1] == ["a", "b", "c"]
 
 
+def test_names_are_shown_as_they_are(tmp_path: Path) -> None:
+    section = curves_section(read_runs([write_fit(tmp_path / "runs/_$a$/version_0")]))
+    (text,) = section.figures[0].draw(LIGHT).legends[0].get_texts()
+    assert text.get_text() == r"\$a\$"
+
+
 def test_the_scale_is_logarithmic_where_the_range_calls_for_it(tmp_path: Path) -> None:
     rows = [{"epoch": e, "step": e, "val/loss": v, "val/image_loss": w} for e, v, w in [(0, 1, 1.0), (1, 0.01, 0.5)]]
     (section,) = [curves_section(read_runs([write_fit(tmp_path / "runs/a/version_0", rows=rows)]))]

@@ -132,7 +132,11 @@ def test_a_line_that_is_being_written_is_left(tmp_path: Path) -> None:
 
 
 def test_of_two_words_on_one_step_the_last_counts(tmp_path: Path) -> None:
-    rows = [*make_rows("Teacher"), {"epoch": 1, "step": 5, "train/loss": 7.0}]
+    rows = [
+        *make_rows("Teacher"),
+        {"epoch": 1, "step": 5, "train/loss": 7.0},
+        {"epoch": 1, "step": "nan", "train/loss": 8.0},
+    ]
     loss = read_runs([write_fit(tmp_path / "runs/big/version_0", rows=rows)])[0].history["train/loss"]
     assert loss.steps.tolist() == list(range(EPOCHS * STEPS))
     assert loss.values[5] == 7.0
