@@ -222,7 +222,7 @@ def _draw(theme: Theme, names: Sequence[str], panels: Sequence[Panel], unit: str
     from matplotlib.figure import Figure as Plot
 
     rows = -(-len(panels) // 2)
-    plot = Plot(figsize=(10, 3.6 * rows + 0.8), layout="constrained")
+    plot = Plot(layout="constrained")
     legend: dict[str, Artist] = {}
     for index, panel in enumerate(panels):
         axes = plot.add_subplot(rows, 2, index + 1)
@@ -231,8 +231,9 @@ def _draw(theme: Theme, names: Sequence[str], panels: Sequence[Panel], unit: str
             axes.set_xlabel(unit)
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             legend.setdefault(label, handle)
-    columns = max(1, _LEGEND_WIDTH // max(map(len, legend)))
-    plot.legend(legend.values(), list(legend), loc="outside upper center", ncols=min(columns, len(legend), 4))
+    columns = min(max(1, _LEGEND_WIDTH // max(map(len, legend))), len(legend), 4)
+    plot.legend(legend.values(), list(legend), loc="outside upper center", ncols=columns)
+    plot.set_size_inches(10, 3.6 * rows + 0.3 * -(-len(legend) // columns) + 0.3)
     return plot
 
 

@@ -50,7 +50,7 @@ def _name_network(network: NetworkConfig) -> str:
 def _name_commit(git: Mapping[str, Any]) -> str:
     if not git.get("commit"):
         return "not known"
-    return f"{str(git['commit'])[:_SHORT]}{', changed since' if git.get('dirty') else ''}"
+    return f"{str(git['commit'])[:_SHORT]}{', with changes' if git.get('dirty') else ''}"
 
 
 def _name_data(data: Mapping[str, Any]) -> str:

@@ -36,7 +36,7 @@ figcaption,caption{color:var(--soft);font-size:.92rem;text-align:left;max-width:
 table{border-collapse:collapse;font-size:.92rem;font-variant-numeric:tabular-nums}
 th,td{padding:.38rem .8rem;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
 thead th{color:var(--soft);font-weight:600;white-space:nowrap}
-tbody th{font-weight:500}
+tbody th{font-weight:500;min-width:11rem}
 .number{text-align:right;white-space:nowrap}
 """
 

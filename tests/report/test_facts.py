@@ -17,7 +17,7 @@ def test_each_run_has_its_facts(tmp_path: Path) -> None:
     (table,) = section.tables
     assert table.headings[1:8] == ["trained", "network", "epochs", "steps", "git commit", "data", "tests"]
     assert table.rows == [
-        ["big", "student", "U-Net, stride 2", "3", "12", "0123456789ab, changed since", "f" * 12, "val (3 pairs)",
+        ["big", "student", "U-Net, stride 2", "3", "12", "0123456789ab, with changes", "f" * 12, "val (3 pairs)",
          str(folder)],
         ["clean", "teacher", "U-Net, stride 2", "3", "12", "abc", "photos 3", "none", str(clean)],
     ]  # fmt: skip
