@@ -164,6 +164,8 @@ def _unite(histories: Sequence[Mapping[str, Series]]) -> dict[str, Series]:
 
 
 def _make_network(path: Path, described: Mapping[str, Any]) -> NetworkConfig:
+    if not described:
+        raise DataError(f"{path}: does not describe its network; copy hparams.yaml too from where the training ran")
     try:
         return NetworkConfig(**described)
     except TypeError as error:

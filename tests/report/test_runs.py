@@ -179,6 +179,12 @@ def another_version(tmp_path: Path) -> None:
     (write_fit(tmp_path / "run") / "hparams.yaml").write_text("network: {depth: 3}\n")
 
 
+def no_network(tmp_path: Path) -> None:
+    folder = write_fit(tmp_path / "run")
+    (folder / "hparams.yaml").unlink()
+    (folder / "config.yaml").write_text("model: {class_path: deepct.modules.Student, init_args: {network: null}}\n")
+
+
 def no_losses(tmp_path: Path) -> None:
     write_fit(tmp_path / "run", rows=[{"epoch": 0, "step": 0, "schedule/alpha": 0.5}])
 
@@ -214,6 +220,7 @@ def a_validation(tmp_path: Path) -> None:
         (another_project, r"run: no logs of deepct; .* Give the folder of a training"),
         (another_model, r"run: its configuration trains other.Classifier, neither a Teacher nor a Student; give"),
         (another_version, r"run: describes a network that this version of deepct cannot build .*'depth'.*; use the"),
+        (no_network, r"run: does not describe its network; copy hparams.yaml too"),
         (no_losses, r"run: no losses were logged; where the training has just begun, wait"),
         (a_header_alone, r"run: no losses were logged; where"),
         (half_a_header, r"run: no losses were logged; where"),
