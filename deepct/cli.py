@@ -1,4 +1,4 @@
-"""The command line: ``deepct fit | validate | test | predict | export | prepare | masks | evaluate | dashboard``."""
+"""The command line: ``deepct fit | validate | test | predict | export | prepare | masks | dashboard | evaluate | report``."""
 
 import gc
 import os
@@ -21,6 +21,7 @@ COMMANDS = {
     "masks": "make label maps of a folder of photos, by BEiT v2",
     "dashboard": "lay out the plots of a project on Weights & Biases",
     "evaluate": "judge networks and classical transfers on folders of photos",
+    "report": "tell what trainings did, from their logs, as one page of figures",
 }
 
 _HELP = """usage: deepct COMMAND [--config FILE ...] [--KEY VALUE ...]
@@ -42,6 +43,7 @@ examples:
   deepct masks --input DIR --output DIR --checkpoint FILE
   deepct dashboard --project NAME
   deepct evaluate --disjoint DIR --aligned DIR --wild DIR --checkpoint CKPT --output DIR
+  deepct report runs/teacher runs/student --output DIR
 
 `deepct COMMAND --help` lists a command's settings. Configurations that are not found as files are taken from those
 that come with deepct. Without a checkpoint, `deepct predict` takes the weights that come with deepct."""
@@ -91,6 +93,8 @@ def main(args: Sequence[str] | None = None) -> int:
             return _run_masks(words[1:])
         if words[0] == "evaluate":
             return _run_evaluate(words[1:])
+        if words[0] == "report":
+            return _run_report(words[1:])
         return _run_lightning(resolve_configs(words))
     except Exception as error:
         cause = _find_cause(error)
@@ -164,6 +168,28 @@ def _run_evaluate(words: list[str]) -> int:
     from deepct.evaluation.evaluate import evaluate
 
     return evaluate(**settings)
+
+
+def _run_report(words: list[str]) -> int:
+    _silence()
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(
+        prog="deepct report", description="Tell what trainings did, from their logs: a page and its figures."
+    )
+    parser.add_argument(
+        "runs",
+        nargs="+",
+        metavar="RUN",
+        help="logs of trainings and of tests of them: runs/NAME, runs/NAME/version_N, runs/wandb/offline-run-DATE-ID",
+    )
+    parser.add_argument("--output", required=True, metavar="DIR", help="folder for report.html and its figures")
+    parser.add_argument("--photos", metavar="DIR", help="folder of photos to show the networks on")
+    parser.add_argument("--memory", type=float, metavar="GIB", help="of the device that training is to fit, GiB")
+    settings = parser.parse_args(words).as_dict()
+    from deepct.report.report import report
+
+    return report(**settings)
 
 
 def _run_lightning(words: list[str]) -> int:
