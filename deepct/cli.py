@@ -1,4 +1,4 @@
-"""The command line: ``deepct fit | validate | test | predict | export | prepare | masks | dashboard | evaluate | report``."""
+"""The command line: Lightning's ``fit | validate | test | predict``, and the commands beside them."""
 
 import gc
 import os
