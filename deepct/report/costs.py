@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _MARKERS = "osD^v"
 _MOST_PIXELS = 2 * Image.MAX_IMAGE_PIXELS  # type: ignore[operator] # deepct.data.image sets it; no more is read
-_LACKING = "–"
+_LACKING = "-"
 
 
 def costs_section(runs: Sequence[Run], memory: float | None) -> Section:
@@ -61,15 +61,15 @@ def costs_section(runs: Sequence[Run], memory: float | None) -> Section:
         "What the networks cost",
         text,
         [Figure("costs", caption, lambda theme: _draw(runs, costs, theme))],
-        [_sizes_table(runs, costs), _summary_table(runs, costs, memory_mib)][::-1],
+        [_summary_table(runs, costs, memory_mib), _sizes_table(runs, costs)],
     )
 
 
 def _say_machine() -> str:
     device = f"{torch.cuda.get_device_name()}, " if has_gpu() else ""
     return (
-        f"Measured on {device}{name_processor()} with {cores()} cores, of which torch uses {torch.get_num_threads()}, by "
-        f"torch {torch.__version__} in float32. Each photo was recoloured in a process of its own, from memory to "
+        f"Measured on {device}{name_processor()} with {cores()} cores, of which torch uses {torch.get_num_threads()}, "
+        f"by torch {torch.__version__} in float32. Each photo was recoloured in a process of its own, from memory to "
         f"memory, by a network of the run's shape with random weights, which costs the same. Photos are of 3 : 2; the "
         f"reference has {REFERENCE_SIDE} px at most."
     )
@@ -139,7 +139,8 @@ def _say_limit(growth: Growth, memory_mib: float) -> str:
         return "none: the network alone takes more"
     over = limit.measured or limit.pixels > _MOST_PIXELS
     pixels = min(limit.pixels, _MOST_PIXELS)
-    return f"{'over' if over else 'about'} {pixels / 1e6:.3g} MP ({math.sqrt(1.5 * pixels):.0f} px)"
+    megapixels = format(pixels / 1e6, ".0f" if pixels >= 1e8 else ".3g")
+    return f"{'over' if over else 'about'} {megapixels} MP ({math.sqrt(1.5 * pixels):.0f} px)"
 
 
 def _sizes_table(runs: Sequence[Run], costs: Sequence[Cost]) -> Table:
