@@ -1,0 +1,146 @@
+"""Figures of pictures: rows of tiles of one shape, and words above and below them."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from deepct.report.figure import Theme
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Plot
+
+_WIDTH = 10.0  # in, of a figure
+_GAP = 0.1  # in, around tiles
+_FONT = 13  # pt
+_LINE = 0.25  # in, the height of a line of words
+_LETTER = 0.115  # in, the width of a letter
+_TALLEST = 240  # px, of a tile
+_PIXELS = 1_000_000  # of all tiles: as PNGs within an SVG they take up to three bytes each
+_KEPT = 0.8  # of a picture's side, at least, where it is cropped towards the tiles' shape
+
+
+class Tile(NamedTuple):
+    """One picture.
+
+    Attributes:
+        picture: (H, W, 3) uint8; None leaves the place blank.
+        above: what it is.
+        below: what is measured of it.
+    """
+
+    picture: NDArray[np.uint8] | None
+    above: str = ""
+    below: str = ""
+
+
+@dataclass(frozen=True)
+class Line:
+    """Tiles side by side.
+
+    Attributes:
+        tiles: no more than a figure has columns.
+        name: what they share, above them.
+    """
+
+    tiles: Sequence[Tile]
+    name: str = ""
+
+
+def draw_pictures(lines: Sequence[Line], columns: int, theme: Theme) -> Plot:
+    """Draw tiles of one shape, the pictures' middle one; pictures are cropped a little towards it.
+
+    At the figure's own resolution each tile has the very pixels that are kept of its picture.
+
+    Args:
+        lines: the rows, with one picture at least.
+        columns: how many tiles fit side by side.
+        theme: the colours.
+    """
+    from matplotlib.figure import Figure as Plot
+
+    pictures = [tile.picture for line in lines for tile in line.tiles if tile.picture is not None]
+    aspect = float(np.median([picture.shape[1] / picture.shape[0] for picture in pictures]))
+    tallest = min(_TALLEST, (_PIXELS / len(pictures) / aspect) ** 0.5)
+    height, width = round(tallest), round(tallest * aspect)
+    gap = round(_GAP / _WIDTH * columns * width)
+    across = columns * (width + gap) - gap
+    dpi = across / _WIDTH
+    step = round(_LINE * dpi)
+    letters = max(1, int(width / dpi / _LETTER))
+    words = [[("\n".join(textwrap.wrap(text, letters)) for text in tile[1:]) for tile in line.tiles] for line in lines]
+    blocks = [_Block(line, [tuple(texts) for texts in said]) for line, said in zip(lines, words, strict=True)]
+    down = sum(block.lines * step + height + gap for block in blocks)
+    plot = Plot(figsize=(_WIDTH, down / dpi), dpi=dpi, facecolor=theme.paper)
+
+    def write(text: str, left: int, bottom: int, **style: str) -> None:
+        plot.text(left / across, bottom / down, text, fontsize=_FONT, color=theme.ink, linespacing=1.15, **style)
+
+    top = down
+    for block in blocks:
+        if block.line.name:
+            write(block.line.name, 0, top - step, va="bottom", fontweight="bold")
+        top -= block.above * step
+        for column, (tile, (above, below)) in enumerate(zip(block.line.tiles, block.words, strict=True)):
+            left = column * (width + gap)
+            write(above, left, top + gap // 3, va="bottom")
+            write(below, left, top - height - gap // 3, va="top")
+            if tile.picture is not None:
+                axes = plot.add_axes((left / across, (top - height) / down, width / across, height / down))
+                axes.imshow(fit_tile(tile.picture, (height, width)), aspect="auto")
+                axes.set_axis_off()
+        top -= height + gap + block.below * step
+    return plot
+
+
+def fit_tile(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Bring a picture to a tile's shape: crop it by a fifth of a side at most, and centre what is left on white.
+
+    Args:
+        picture: (H, W, 3) uint8.
+        size: height and width, px.
+
+    Returns:
+        (*size, 3) uint8.
+    """
+    image, (height, width) = Image.fromarray(picture), size
+    wide = image.width / image.height / (width / height)
+    keep = max(_KEPT, min(1.0, 1 / wide)), max(_KEPT, min(1.0, wide))
+    margins = [(1 - part) / 2 * side for part, side in zip(keep, image.size, strict=True)]
+    box = (*margins, *(side - margin for side, margin in zip(image.size, margins, strict=True)))
+    scale = min(width / (box[2] - box[0]), height / (box[3] - box[1]))
+    fitted = tuple(max(1, round(scale * (box[axis + 2] - box[axis]))) for axis in (0, 1))
+    tile = Image.new("RGB", (width, height), (255, 255, 255))
+    small = image.resize(fitted, Image.Resampling.HAMMING, box)  # Lanczos would ring at the borders of label maps
+    tile.paste(small, ((width - fitted[0]) // 2, (height - fitted[1]) // 2))
+    return np.asarray(tile)
+
+
+class _Block(NamedTuple):
+    """A line with its words, broken to fit above and below its tiles."""
+
+    line: Line
+    words: Sequence[tuple[str, ...]]
+
+    @property
+    def above(self) -> int:
+        """Lines of words above the tiles."""
+        return bool(self.line.name) + max(_count(above) for above, _ in self.words)
+
+    @property
+    def below(self) -> int:
+        return max(_count(below) for _, below in self.words)
+
+    @property
+    def lines(self) -> int:
+        return self.above + self.below
+
+
+def _count(text: str) -> int:
+    return len(text.splitlines())
