@@ -74,23 +74,26 @@ def draw_pictures(lines: Sequence[Line], columns: int, theme: Theme) -> Plot:
     dpi = across / _WIDTH
     step = round(_LINE * dpi)
     letters = max(1, int(width / dpi / _LETTER))
-    words = [[("\n".join(textwrap.wrap(text, letters)) for text in tile[1:]) for tile in line.tiles] for line in lines]
-    blocks = [_Block(line, [tuple(texts) for texts in said]) for line, said in zip(lines, words, strict=True)]
+    blocks = [
+        _Block(line, [(_wrap(tile.above, letters), _wrap(tile.below, letters)) for tile in line.tiles])
+        for line in lines
+    ]
     down = sum(block.lines * step + height + gap for block in blocks)
     plot = Plot(figsize=(_WIDTH, down / dpi), dpi=dpi, facecolor=theme.paper)
 
-    def write(text: str, left: int, bottom: int, **style: str) -> None:
-        plot.text(left / across, bottom / down, text, fontsize=_FONT, color=theme.ink, linespacing=1.15, **style)
+    def write(text: str, left: int, y: int, side: str, weight: str = "normal") -> None:
+        place = left / across, y / down
+        plot.text(*place, text, va=side, fontweight=weight, fontsize=_FONT, color=theme.ink, linespacing=1.15)
 
     top = down
     for block in blocks:
         if block.line.name:
-            write(block.line.name, 0, top - step, va="bottom", fontweight="bold")
+            write(block.line.name, 0, top - step, "bottom", "bold")
         top -= block.above * step
         for column, (tile, (above, below)) in enumerate(zip(block.line.tiles, block.words, strict=True)):
             left = column * (width + gap)
-            write(above, left, top + gap // 3, va="bottom")
-            write(below, left, top - height - gap // 3, va="top")
+            write(above, left, top + gap // 3, "bottom")
+            write(below, left, top - height - gap // 3, "top")
             if tile.picture is not None:
                 axes = plot.add_axes((left / across, (top - height) / down, width / across, height / down))
                 axes.imshow(fit_tile(tile.picture, (height, width)), aspect="auto")
@@ -110,14 +113,14 @@ def fit_tile(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.ui
         (*size, 3) uint8.
     """
     image, (height, width) = Image.fromarray(picture), size
-    wide = image.width / image.height / (width / height)
-    keep = max(_KEPT, min(1.0, 1 / wide)), max(_KEPT, min(1.0, wide))
-    margins = [(1 - part) / 2 * side for part, side in zip(keep, image.size, strict=True)]
-    box = (*margins, *(side - margin for side, margin in zip(image.size, margins, strict=True)))
-    scale = min(width / (box[2] - box[0]), height / (box[3] - box[1]))
-    fitted = tuple(max(1, round(scale * (box[axis + 2] - box[axis]))) for axis in (0, 1))
-    tile = Image.new("RGB", (width, height), (255, 255, 255))
+    wider = image.width / image.height / (width / height)
+    kept_width, kept_height = image.width * max(_KEPT, min(1, 1 / wider)), image.height * max(_KEPT, min(1, wider))
+    left, top = (image.width - kept_width) / 2, (image.height - kept_height) / 2
+    scale = min(width / kept_width, height / kept_height)
+    fitted = max(1, round(kept_width * scale)), max(1, round(kept_height * scale))
+    box = left, top, left + kept_width, top + kept_height
     small = image.resize(fitted, Image.Resampling.HAMMING, box)  # Lanczos would ring at the borders of label maps
+    tile = Image.new("RGB", (width, height), (255, 255, 255))
     tile.paste(small, ((width - fitted[0]) // 2, (height - fitted[1]) // 2))
     return np.asarray(tile)
 
@@ -126,7 +129,7 @@ class _Block(NamedTuple):
     """A line with its words, broken to fit above and below its tiles."""
 
     line: Line
-    words: Sequence[tuple[str, ...]]
+    words: Sequence[tuple[str, str]]
 
     @property
     def above(self) -> int:
@@ -140,6 +143,10 @@ class _Block(NamedTuple):
     @property
     def lines(self) -> int:
         return self.above + self.below
+
+
+def _wrap(text: str, letters: int) -> str:
+    return "\n".join(textwrap.wrap(text, letters))
 
 
 def _count(text: str) -> int:

@@ -10,14 +10,12 @@ import torch
 from numpy.typing import NDArray
 
 from deepct.data.image import to_pixels, to_planes
-from deepct.errors import CheckpointError
+from deepct.errors import DeepctError
 from deepct.evaluation.lab import Photo
 from deepct.evaluation.tracks import Photos
 from deepct.networks import TransferNetwork, load_network
+from deepct.report.choice import Pair
 from deepct.report.runs import Run
-
-PHOTO_SIZE = 512
-"""The longest side, px, of the photos that are shown."""
 
 
 @dataclass
@@ -36,12 +34,12 @@ class Results:
     problems: list[str] = field(default_factory=list)
 
 
-def recolor_pairs(runs: Sequence[Run], pairs: Sequence[Photos], with_masks: bool = False) -> Results:
+def recolor_pairs(runs: Sequence[Run], pairs: Sequence[Pair], with_masks: bool = False) -> Results:
     """Recolour every pair by every run's network, one network after the other.
 
     Args:
         runs: those without a checkpoint, and those whose network fails, cost nothing but their own results.
-        pairs: photos and, where they are to be used, label maps.
+        pairs: with label maps, where those are to be used.
         with_masks: recolour each pair with its label maps too, and not only without.
     """
     results = Results()
@@ -51,10 +49,10 @@ def recolor_pairs(runs: Sequence[Run], pairs: Sequence[Photos], with_masks: bool
         for number, pair in enumerate(pairs):
             for masked in (False, True)[: 1 + with_masks]:
                 try:
-                    photo = _recolor(network, pair, pair.labels if masked else None, run.working_size)
+                    photo = _recolor(network, pair.photos, pair.photos.labels if masked else None, run.working_size)
                 except Exception as error:  # one pair that is too much for a network must not cost the page
                     reason = str(error) or type(error).__name__
-                    results.problems.append(f"{run.name} failed on pair {number + 1} ({reason}).")
+                    results.problems.append(f"{run.name} failed on {pair.name} ({reason}).")
                 else:
                     results.photos[place, number, masked] = photo
     return results
@@ -72,17 +70,19 @@ def _load(runs: Sequence[Run], problems: list[str]) -> Iterator[tuple[Run, Trans
             continue
         try:
             yield run, load_network(run.checkpoint, device)
-        except CheckpointError as error:
+        except DeepctError as error:
             problems.append(f"{run.name} is not shown: {error}.")
 
 
 def _recolor(
     network: TransferNetwork,
-    pair: Photos,
+    photos: Photos,
     labels: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None,
     working_size: int | None,
 ) -> Photo:
     device = next(network.parameters()).device
-    photos = [to_planes(photo).unsqueeze(0).to(device) for photo in (pair.source, pair.reference)]
-    maps = [torch.from_numpy(plane.copy()).unsqueeze(0).to(device) for plane in labels or ()]
-    return to_pixels(network.recolor(*photos, *maps, working_size=working_size)[0])
+    source, reference = (to_planes(photo).unsqueeze(0).to(device) for photo in (photos.source, photos.reference))
+    maps = [torch.from_numpy(np.array(plane)).unsqueeze(0).to(device) for plane in labels or ()]
+    source_labels, reference_labels = maps or (None, None)
+    result = network.recolor(source, reference, source_labels, reference_labels, working_size)
+    return to_pixels(result[0])
