@@ -31,6 +31,7 @@ MOST = 60
 """So many photos of a folder are compared, or given pairs; others are passed over at even distances."""
 
 _MASKED = 3  # pairs with label maps
+_LEAST_SHARE = 0.05  # of both photos: two labels must have it, or label maps can tell nothing
 _LOOKS = ("b", "e")  # of two experts, for regions in turn: warm, and split into teal and amber
 _KINDS = {"none": "irrelevant", "hue shift": "one photo, its hues shifted"}  # of demo pairs that go by other names
 
@@ -85,7 +86,7 @@ def folder_pairs(folder: Path) -> tuple[list[Pair], list[str]]:
     pairs = []
     for kind, a, b, likeness in chosen:
         (source, source_photo), (reference, reference_photo) = photos[a], photos[b]
-        name = f"{_name(kind, likeness)}: {source.name}, {reference.name}"
+        name = f"{_name(kind, likeness)}: {_name_files(source, reference)}"
         pairs.append(Pair(name, Photos(source_photo, reference_photo)))
     return pairs, said + problems
 
@@ -106,14 +107,14 @@ def folder_masked(folder: Path) -> tuple[list[Pair], list[str]]:
             ``ref_seg``, as the wild track has them.
 
     Returns:
-        Three pairs at most, none of them where no two photos share a label; and sentences on what was left out.
+        Three pairs at most, which share two labels or more; and sentences on what was left out.
 
     Raises:
         DataError: there is no such folder, or no photo in it.
     """
     if (folder / "in").is_dir():
         cases, said = _spread([case for case in wild_cases(folder)[0] if case.maps], folder, "pairs with label maps")
-        maps = {}
+        maps: dict[Path, Path] = {}
         for case in cases:
             assert case.maps is not None
             maps |= {case.source: case.maps[0], case.reference: case.maps[1]}
@@ -132,14 +133,15 @@ def folder_masked(folder: Path) -> tuple[list[Pair], list[str]]:
         return photo, resize_labels(labels, photo.shape[:2]), shares
 
     known, problems = _read_all(maps, read)
-    shared = {(a, b): float(np.minimum(known[a][2], known[b][2]).sum()) for a, b in paths if known.keys() >= {a, b}}
+    shared = {(a, b): np.minimum(known[a][2], known[b][2]) for a, b in paths if known.keys() >= {a, b}}
+    telling = {pair: shares.sum() for pair, shares in shared.items() if (shares >= _LEAST_SHARE).sum() > 1}
     pairs: list[Pair] = []
     shown: set[Path] = set()
-    for (a, b), share in sorted(shared.items(), key=lambda item: -item[1]):
-        if share > 0 and not shown & {a, b} and len(pairs) < _MASKED:
+    for (a, b), share in sorted(telling.items(), key=lambda item: -item[1]):
+        if not shown & {a, b} and len(pairs) < _MASKED:
             (source, source_labels, _), (reference, reference_labels, _) = known[a], known[b]
             photos = Photos(source, reference, labels=(source_labels, reference_labels))
-            pairs.append(Pair(f"{a.name}, {b.name}: {share:.0%} of their areas share labels", photos))
+            pairs.append(Pair(f"{_name_files(a, b)}: labels agree on {share:.0%} of the area", photos))
             shown |= {a, b}
     return pairs, said + problems
 
@@ -182,6 +184,10 @@ def _compare(source: Photo, reference: Photo) -> float:
 
 def _name(kind: str, likeness: float) -> str:
     return f"{kind}, likeness {likeness:.2f}"
+
+
+def _name_files(source: Path, reference: Path) -> str:
+    return source.name if source.name == reference.name else f"{source.name}, {reference.name}"
 
 
 def _grade(name: str) -> Pair:

@@ -70,7 +70,7 @@ def masks_section(runs: Sequence[Run], photos: str | None) -> Section:
     Args:
         runs: those without a checkpoint are named, and left out.
         photos: a folder of photos with label maps in ``masks``, or one with folders ``in``, ``ref``, ``in_seg`` and
-            ``ref_seg``; None, and where no two photos share a label: embedded photos.
+            ``ref_seg``; None, and where no two photos share labels: embedded photos.
 
     Raises:
         DataError: there is no such folder, or no photo in it.
@@ -79,8 +79,8 @@ def masks_section(runs: Sequence[Run], photos: str | None) -> Section:
     if photos is not None and not pairs:
         into = "in_seg and ref_seg" if (Path(photos) / "in").is_dir() else "masks"
         said.append(
-            f"No two photos of {photos} have label maps that share a label, so embedded photos are shown. Make label "
-            f"maps with deepct masks, in the folder {into} there."
+            f"No two photos of {photos} have label maps that share two labels or more, so embedded photos are shown. "
+            f"deepct masks makes label maps; it is to write them into {into} there."
         )
     made = not pairs
     pairs = pairs or embedded_masked()
@@ -93,8 +93,8 @@ def masks_section(runs: Sequence[Run], photos: str | None) -> Section:
     if made:
         caption += (
             " These pairs are made: the label maps are regions of like colour, found without supervision; the "
-            "reference is the source itself, mirrored, with two looks in turn on its regions. So the right result is known, the "
-            "reference before it was mirrored, and the figures are the mean CIEDE2000 to it: less is better."
+            "reference is the source itself, mirrored, with two looks in turn on its regions. So the right result is known, "
+            "the reference before it was mirrored, and the figures are the mean CIEDE2000 to it: less is better."
         )
     figure = Figure("masks", caption, lambda theme: draw_pictures(lines, _ACROSS, theme), themed=False)
     return Section("With label maps and without", text, [figure])
@@ -107,8 +107,8 @@ def _masked_lines(number: int, pair: Pair, results: Results) -> list[Line]:
     tiles = [
         _tile(photos.source, "source", photos.truth),
         _tile(photos.reference, "reference"),
-        _tile(maps[0], "labels of the source"),
-        _tile(maps[1], "labels of the reference"),
+        _tile(maps[0], "labels of source"),
+        _tile(maps[1], "labels of reference"),
     ]
     for place, run in enumerate(results.runs):
         for masked, name in ((True, "with masks"), (False, "without")):

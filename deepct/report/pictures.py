@@ -1,4 +1,4 @@
-"""Figures of pictures: rows of tiles of one shape, and words above and below them."""
+"""Figures of pictures: lines of tiles, and words above and below them."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _WIDTH = 10.0  # in, of a figure
 _GAP = 0.1  # in, around tiles
 _FONT = 13  # pt
 _LINE = 0.25  # in, the height of a line of words
-_LETTER = 0.115  # in, the width of a letter
-_TALLEST = 240  # px, of a tile
+_LETTER = 0.095  # in, the width of a letter
+_WIDEST = 360  # px, of a tile
 _PIXELS = 1_000_000  # of all tiles: as PNGs within an SVG they take up to three bytes each
 _KEPT = 0.8  # of a picture's side, at least, where it is cropped towards the tiles' shape
 
@@ -54,7 +54,7 @@ class Line:
 
 
 def draw_pictures(lines: Sequence[Line], columns: int, theme: Theme) -> Plot:
-    """Draw tiles of one shape, the pictures' middle one; pictures are cropped a little towards it.
+    """Draw tiles of one width, and within a line of one shape, towards which its pictures are cropped a little.
 
     At the figure's own resolution each tile has the very pixels that are kept of its picture.
 
@@ -65,10 +65,8 @@ def draw_pictures(lines: Sequence[Line], columns: int, theme: Theme) -> Plot:
     """
     from matplotlib.figure import Figure as Plot
 
-    pictures = [tile.picture for line in lines for tile in line.tiles if tile.picture is not None]
-    aspect = float(np.median([picture.shape[1] / picture.shape[0] for picture in pictures]))
-    tallest = min(_TALLEST, (_PIXELS / len(pictures) / aspect) ** 0.5)
-    height, width = round(tallest), round(tallest * aspect)
+    shown = sum(sum(tile.picture is not None for tile in line.tiles) / _aspect(line) for line in lines)
+    width = round(min(_WIDEST, (_PIXELS / shown) ** 0.5))
     gap = round(_GAP / _WIDTH * columns * width)
     across = columns * (width + gap) - gap
     dpi = across / _WIDTH
@@ -78,7 +76,8 @@ def draw_pictures(lines: Sequence[Line], columns: int, theme: Theme) -> Plot:
         _Block(line, [(_wrap(tile.above, letters), _wrap(tile.below, letters)) for tile in line.tiles])
         for line in lines
     ]
-    down = sum(block.lines * step + height + gap for block in blocks)
+    heights = [round(width / _aspect(line)) for line in lines]
+    down = sum(block.lines * step + height + gap for block, height in zip(blocks, heights, strict=True))
     plot = Plot(figsize=(_WIDTH, down / dpi), dpi=dpi, facecolor=theme.paper)
 
     def write(text: str, left: int, y: int, side: str, weight: str = "normal") -> None:
@@ -86,13 +85,13 @@ def draw_pictures(lines: Sequence[Line], columns: int, theme: Theme) -> Plot:
         plot.text(*place, text, va=side, fontweight=weight, fontsize=_FONT, color=theme.ink, linespacing=1.15)
 
     top = down
-    for block in blocks:
+    for block, height in zip(blocks, heights, strict=True):
         if block.line.name:
-            write(block.line.name, 0, top - step, "bottom", "bold")
+            write(block.line.name, 0, top - step + gap // 2, "baseline", "bold")
         top -= block.above * step
         for column, (tile, (above, below)) in enumerate(zip(block.line.tiles, block.words, strict=True)):
             left = column * (width + gap)
-            write(above, left, top + gap // 3, "bottom")
+            write(above, left, top + gap // 2, "baseline")
             write(below, left, top - height - gap // 3, "top")
             if tile.picture is not None:
                 axes = plot.add_axes((left / across, (top - height) / down, width / across, height / down))
@@ -143,6 +142,12 @@ class _Block(NamedTuple):
     @property
     def lines(self) -> int:
         return self.above + self.below
+
+
+def _aspect(line: Line) -> float:
+    """The shape of a line's tiles: that of its middle picture, but no portrait, which would take too much room."""
+    shapes = [tile.picture.shape for tile in line.tiles if tile.picture is not None]
+    return max(1.0, float(np.median([width / height for height, width, _ in shapes or [(2, 3, 3)]])))
 
 
 def _wrap(text: str, letters: int) -> str:
