@@ -141,7 +141,7 @@ def folder_masked(folder: Path) -> tuple[list[Pair], list[str]]:
         if not shown & {a, b} and len(pairs) < _MASKED:
             (source, source_labels, _), (reference, reference_labels, _) = known[a], known[b]
             photos = Photos(source, reference, labels=(source_labels, reference_labels))
-            pairs.append(Pair(f"{_name_files(a, b)}: labels agree on {share:.0%} of the area", photos))
+            pairs.append(Pair(f"{_name_files(a, b)}: {share:.0%} of the area in shared labels", photos))
             shown |= {a, b}
     return pairs, said + problems
 

@@ -175,7 +175,7 @@ def _ratios(a: Point | None, b: Point | None) -> str:
 
 
 def _ratio(a: float, b: float) -> str:
-    return f"{a / b:.3g} ×" if a > 0 and b > 0 else _LACKING  # noqa: RUF001
+    return f"{a / b:.3g} x" if a > 0 and b > 0 else _LACKING
 
 
 def _draw(runs: Sequence[Run], costs: Sequence[Cost], theme: Theme) -> Plot:

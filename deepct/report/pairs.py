@@ -93,8 +93,8 @@ def masks_section(runs: Sequence[Run], photos: str | None) -> Section:
     if made:
         caption += (
             " These pairs are made: the label maps are regions of like colour, found without supervision; the "
-            "reference is the source itself, mirrored, with two looks in turn on its regions. So the right result is known, "
-            "the reference before it was mirrored, and the figures are the mean CIEDE2000 to it: less is better."
+            "reference is the source itself, mirrored, with two looks in turn on its regions. So the right result is "
+            "known, the reference before it was mirrored, and the figures are the mean CIEDE2000 to it: less is better."
         )
     figure = Figure("masks", caption, lambda theme: draw_pictures(lines, _ACROSS, theme), themed=False)
     return Section("With label maps and without", text, [figure])

@@ -22,7 +22,7 @@ _FONT = 13  # pt
 _LINE = 0.25  # in, the height of a line of words
 _LETTER = 0.095  # in, the width of a letter
 _WIDEST = 360  # px, of a tile
-_PIXELS = 1_000_000  # of all tiles: as PNGs within an SVG they take up to three bytes each
+_PIXELS = 900_000  # of all tiles: as PNGs within an SVG they take up to three bytes each
 _KEPT = 0.8  # of a picture's side, at least, where it is cropped towards the tiles' shape
 
 
