@@ -1,3 +1,4 @@
+import io
 from pathlib import Path
 
 import numpy as np
@@ -281,8 +282,10 @@ def test_pictures_have_their_own_pixels_at_the_figures_resolution() -> None:
     rng = np.random.default_rng(0)
     photos = [rng.integers(0, 256, (200, 300, 3), dtype=np.uint8) for _ in range(4)]
     plot = draw_pictures([Line([Tile(photo, "one") for photo in photos], "name")], 4, LIGHT)
-    plot.canvas.draw()
-    canvas = np.asarray(plot.canvas.buffer_rgba())[..., :3]
+    file = io.BytesIO()
+    plot.savefig(file, format="png")
+    with Image.open(file) as image:
+        canvas = np.asarray(image)[..., :3]
     for axes in plot.axes:
         box = axes.get_window_extent()
         left, bottom, right, top = (round(edge) for edge in (box.x0, box.y0, box.x1, box.y1))
