@@ -19,9 +19,10 @@ from typing import Any
 import torch
 
 from benchmarks import cases, labelling
-from benchmarks.measure import Measurement, measure, measure_command, together
+from benchmarks.measure import measure_command, together
 from benchmarks.page import write_page
 from benchmarks.quality import compare_sizes
+from deepct.evaluation.cost import Measurement, measure, name_processor
 from deepct.networks import WORKING_SIZE
 
 RESULTS = Path(__file__).parent / "results"
@@ -29,13 +30,15 @@ DOCS = Path(__file__).parents[2] / "docs"
 PIXELS = (256, 512, 1024, 2048, 4096, 8192, 12248)
 LIMITS = {"literal": 1024, "student": 1024, "hm-mkl-hm": 8192}
 """The longest side, px, at which a method is measured: beyond it takes more memory than this machine may have."""
+FIGURES = ("seconds", "spread", "peak_mib")
+"""What is kept of a measurement."""
 
 Row = dict[str, Any]
 
 
 def row(what: str, method: str, measured: Measurement, **more: Any) -> Row:
     """One line of the results."""
-    figures = {key: round(value, 4) for key, value in measured._asdict().items() if key != "result"}
+    figures = {key: round(value, 4) for key, value in measured._asdict().items() if key in FIGURES}
     print(f"{what:34} {method:28} {measured.seconds:9.3f} s  {measured.peak_mib:8.0f} MiB  x{measured.spread:.2f}")
     return {"what": what, "method": method, **figures, **more}
 
@@ -189,11 +192,9 @@ def files(folder: Path) -> Iterator[Row]:
 
 def hardware() -> Row:
     """What it ran on."""
-    info = Path("/proc/cpuinfo")
-    models = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {
-        "processor": models[0] if models else platform.processor(),
+        "processor": name_processor(),
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(memory, 1),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "",

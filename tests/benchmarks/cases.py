@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.matched import match, match_files
 from deepct.api import ColorTransfer
@@ -28,6 +27,7 @@ from deepct.data.dataset import PairDataset
 from deepct.data.image import read_photo, to_planes
 from deepct.data.pairs import AUTO_MASKS, LOOKS, SOURCE, fivek_scenes, make_pairs
 from deepct.data.samples import load_sample
+from deepct.evaluation.cost import count_gflop, count_parameters
 from deepct.histogram import soft_ab_histogram
 from deepct.losses import LossWeights
 from deepct.modules import Student, Teacher
@@ -265,18 +265,12 @@ def network_cost(name: NetworkName) -> dict[str, float]:
     """
     network = build_network(network_config(name)).eval()
     batch = pair()
-
-    def gflop(run: Callable[[], Any]) -> float:
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            run()
-        return counter.get_total_flops() / 1e9
-
     cost = {
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "gflop": gflop(lambda: network(batch.source, batch.reference)),
+        "parameters": count_parameters(network),
+        "gflop": count_gflop(lambda: network(batch.source, batch.reference)),
     }
     if isinstance(network, ColorTransferNetwork) and network.config.stride == 1:
-        cost["literal_gflop"] = gflop(lambda: literal_transfer(network, batch.source, batch.reference))
+        cost["literal_gflop"] = count_gflop(lambda: literal_transfer(network, batch.source, batch.reference))
     return cost
 
 

@@ -1,91 +1,14 @@
-"""Time and peak memory of a piece of work, in a process of its own."""
+"""Time and peak memory of whole commands, and of several runs together."""
 
-import ctypes
-import multiprocessing
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+
+from deepct.evaluation.cost import Measurement
 
 _MIB = 2**20
-
-
-class Measurement(NamedTuple):
-    """What one piece of work cost.
-
-    Attributes:
-        seconds: the median over the repeats.
-        spread: the largest time over the smallest, the machine's noise.
-        peak_mib: the most memory that the work held beyond what was there before it, MiB; of a whole command, all that
-            its processes held.
-        result: what the last run returned, a plain value.
-    """
-
-    seconds: float
-    spread: float
-    peak_mib: float
-    result: Any
-
-
-def measure(make: Callable[..., Callable[[], Any]], *args: Any, repeats: int = 3, warm: bool = True) -> Measurement:
-    """Build a piece of work in a fresh process and run it there.
-
-    Args:
-        make: builds the inputs and returns the work; importable, as a new process imports it.
-        args: for ``make``; plain values.
-        repeats: timed runs.
-        warm: run once untimed before. The peak is always that of the first run: work that needs more memory once will
-            need it for every user.
-
-    Raises:
-        RuntimeError: the work failed; its error is named.
-    """
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(there, make, args, repeats, warm))
-    process.start()
-    there.close()
-    try:
-        outcome = here.recv()
-    except EOFError:
-        process.join()
-        outcome = RuntimeError(f"its process ended with status {process.exitcode}, perhaps for lack of memory")
-    process.join()
-    if isinstance(outcome, Exception):
-        raise RuntimeError(f"{make.__name__}{args}: {outcome!r}") from outcome
-    return outcome
-
-
-def _work(pipe: Any, make: Callable[..., Callable[[], Any]], args: tuple[Any, ...], repeats: int, warm: bool) -> None:
-    try:
-        pipe.send(_run(make(*args), repeats, warm))
-    except Exception as error:
-        pipe.send(error)
-
-
-def _run(work: Callable[[], Any], repeats: int, warm: bool) -> Measurement:
-    ctypes.CDLL(None).malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM
-    before = _memory("VmRSS")
-    seconds = []
-    start = time.perf_counter()
-    result = work()
-    seconds.append(time.perf_counter() - start)
-    peak = _memory("VmHWM")
-    if warm:
-        seconds.clear()
-    while len(seconds) < repeats:
-        start = time.perf_counter()
-        result = work()
-        seconds.append(time.perf_counter() - start)
-    return Measurement(statistics.median(seconds), max(seconds) / min(seconds), peak - before, result)
-
-
-def _memory(field: str) -> float:
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field))
-    return int(line.split()[1]) * 1024 / _MIB
 
 
 def measure_command(words: list[str], folder: Path) -> Measurement:
