@@ -34,7 +34,7 @@ demo: setup
 	@for name in teacher student; do awk -F, -v name=$$name '\
 		NR == 1 { for (i = 1; i <= NF; i++) if ($$i == "train/image_loss") column = i; next } \
 		$$column != "" { value[++n] = $$column } \
-		END { for (i = 1; i <= 30; i++) { first += value[i] / 30; last += value[n - 30 + i] / 30 } \
+		END { for (i = 1; i <= 10; i++) { first += value[i] / 10; last += value[n - 10 + i] / 10 } \
 			printf "%s: training image loss %.4f at first, %.4f at last\n", name, first, last }' \
 		$(DEMO)/runs/demo-$$name/version_0/metrics.csv; done
 	@echo "look at the contact sheets: $(CURDIR)/$(DEMO)/tiny/sheet-001.png, by the student just taught, and"

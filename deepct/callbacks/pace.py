@@ -57,7 +57,7 @@ class Pace(L.Callback):
         """Count the step, and log where the trainer does."""
         self._photos += len(batch.names) * trainer.world_size
         every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
-        if trainer.global_step % every or not self._marks:
+        if not every or trainer.global_step % every or not self._marks:
             return
         self._mark(trainer)
         before, now = self._marks

@@ -169,16 +169,25 @@ class TransferModule(L.LightningModule):
         """What this step is trained with: the learning rate and the weights of the loss."""
         return {"lr": self.trainer.optimizers[0].param_groups[0]["lr"], **named_weights(self.weights)}
 
+    @property
+    def is_logged(self) -> bool:
+        """Whether this batch's figures will be seen: Lightning would drop those of other training steps, at a price."""
+        if not self.training or self._trainer is None:
+            return True
+        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        return bool(every) and (self.global_step + 1) % every == 0
+
     def training_step(self, batch: TransferBatch, batch_idx: int) -> Tensor:
         """The mean loss of the batch."""
         outcome = self.compare(batch)
         loss = outcome.losses["loss"].mean()
-        logged = {name: value.detach().mean() for name, value in outcome.losses.items()}
-        logged["delta_e"] = _mean_delta_e(outcome.image.detach(), batch.target, _SPARSE).mean()
-        count = len(batch.names)
-        self.log_dict({f"train/{name}": value for name, value in logged.items()}, batch_size=count)
-        self.log_dict({f"schedule/{name}": value for name, value in self.schedule().items()}, batch_size=count)
-        self.log_dict({name: logged[name] for name in ("loss", "delta_e")}, prog_bar=True, logger=False)
+        self.log("loss", loss.detach(), prog_bar=True, logger=False)
+        if self.is_logged:
+            means = {name: value.detach().mean() for name, value in outcome.losses.items()}
+            means["delta_e"] = _mean_delta_e(outcome.image.detach(), batch.target, _SPARSE).mean()
+            self.log("delta_e", means["delta_e"], prog_bar=True, logger=False)
+            figures = {f"train/{name}": mean for name, mean in means.items()}
+            self.log_dict(figures | {f"schedule/{name}": value for name, value in self.schedule().items()})
         return loss
 
     def validation_step(self, batch: TransferBatch | None, batch_idx: int) -> BatchResult:

@@ -170,7 +170,8 @@ class Student(TransferModule):
             taught = Measured.of(self.teacher(batch, study, self.network.sight))
             losses |= measured_losses(output, taught, weights, batch, "soft_")
             losses["loss"] = alpha * losses["soft_loss"] + (1 - alpha) * losses["hard_loss"]
-            losses |= self._level(taught, truth, weights, batch)
+            if self.is_logged:
+                losses |= self._level(taught, truth, weights, batch)
         return Outcome(losses, output.output.image)
 
     @torch.no_grad()

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from benchmarks import cases, labelling
+from benchmarks.logged import logging_cost
 from benchmarks.measure import measure_command, together
 from benchmarks.page import write_page
 from benchmarks.quality import compare_sizes
@@ -67,6 +68,19 @@ def steps(folder: Path) -> Iterator[Row]:
     yield row("student alone, 256 px", "deepct", measure(cases.student_step, False))
     measured = measure(cases.student_step, False, "student-fast", repeats=9)
     yield row("student alone, 256 px", "deepct, fast student", measured)
+
+
+def logging(folder: Path) -> Iterator[Row]:
+    """What logging costs a step, with CSV and W&B at once: as often as the configurations say."""
+    for config, size, batch, every in (
+        ("demo/teacher", 64, 4, 3),
+        ("demo/student", 64, 4, 3),
+        ("student-map", 40, 32, 50),
+    ):
+        measured = measure(logging_cost, config, size, batch, every, repeats=1, warm=False)
+        what = f"{config}, {batch} x {size} px, logged every {every} steps"
+        step = measured._replace(seconds=measured.result["seconds"])
+        yield row(what, "step with logging", step, logging_ratio=measured.result["ratio"])
 
 
 def execution(folder: Path) -> Iterator[Row]:
@@ -218,6 +232,7 @@ def main() -> None:
         "prediction": prediction,
         "labels": labels,
         "masks": masks,
+        "logging": logging,
         "execution": execution,
         "gpu": gpu,
     }

@@ -93,6 +93,8 @@ def ratios(results: Results) -> str:
         ratio = theirs["seconds"] / ours["seconds"]
         alike = f"{ratio:.1f} x, {ours['agreement']:.2%} of the labels alike"
         rows.append(f"| {ours['what']}, MMSegmentation's loop over deepct masks | 3 x | {alike} |")
+    for logged in results.get("logging", []):
+        rows.append(f"| logging, {logged['what']} | under 3 % of the step | {logged['logging_ratio'] - 1:+.1%} |")
     if "quality" in results:
         default = next(row for row in results["quality"] if row["method"] == f"{WORKING_SIZE} px")
         rows.append(f"| 2 MP, any-size path to whole photo | delta E under 1.5 | {default['delta_e']:.2f} |")
@@ -158,6 +160,8 @@ def _more(row: Row) -> str:
         return f"{row['per_second']:.1f} a second, {row['sample_bytes'] / 1e6:.2f} MB a sample"
     if "agreement" in row:
         return f"{row['photos_per_second']:.2f} photos a second"
+    if "logging_ratio" in row:
+        return f"{row['logging_ratio'] - 1:+.1%} by logging"
     if "photos_per_second" in row:
         return f"{row['photos_per_second']:.0f} photos a second, {row['device_mib']:.0f} MiB on the device"
     return f"{row['pixels'] / 1e6:.1f} MP" if "pixels" in row else ""
