@@ -14,6 +14,7 @@ from deepct.callbacks.record import git_state
 from deepct.cli import main
 from deepct.dashboard import LOSSES, PACE, SCHEDULE, build_workspace, dashboard
 from deepct.errors import DeepctError
+from deepct.report.runs import read_runs
 
 wandb = pytest.importorskip("wandb")
 
@@ -199,3 +200,27 @@ def test_a_checkpoint_keeps_the_runs_id_and_nothing_more(runs: dict[str, Path]) 
     path = runs["home"] / "runs" / "run" / "version_1" / "checkpoints" / "last.ckpt"
     kept = torch.load(path, weights_only=True)["callbacks"]["RunRecord"]
     assert kept == {"wandb_id": runs["student"].name.rpartition("-")[2]}
+
+
+def test_a_report_reads_csv_and_dashboard_alike(runs: dict[str, Path]) -> None:
+    versions = [runs["home"] / "runs" / "run" / f"version_{number}" for number in range(4)]
+    from_csv = read_runs(versions[:2])
+    from_wandb = read_runs([runs["teacher"], runs["student"], runs["test"]])
+    merged = read_runs([*versions, *(path for name, path in runs.items() if name != "home")])
+    assert [run.role for run in from_csv] == [run.role for run in from_wandb] == ["teacher", "student"]
+    for one, other in zip(from_csv, from_wandb, strict=True):
+        assert one.network == other.network
+        assert set(one.history) == set(other.history)
+        for key, series in one.history.items():
+            assert series.values.tolist() == pytest.approx(other.history[key].values.tolist(), rel=1e-6)
+            assert series.steps.tolist() == other.history[key].steps.tolist()
+        assert one.config["model"] == other.config["model"]
+        assert one.config["record"]["git"] == other.config["record"]["git"]
+    for student in (from_csv[1], from_wandb[1], merged[1]):
+        (ranking,) = student.rankings
+        assert ranking.split == "train"
+        assert len(ranking.rows) == 20
+        assert len(ranking.pictures) == 6
+    assert [len(run.folders) for run in merged] == [2, 4]  # the student's two trainings in a row are one
+    assert merged[1].history["train/loss"].steps.max() > from_csv[1].history["train/loss"].steps.max()
+    assert merged[1].checkpoint is not None

@@ -7,6 +7,7 @@ from typing import Any
 
 import lightning as L
 from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.trainer.states import TrainerFn
 
 import deepct
 from deepct.data.datamodule import PairDataModule
@@ -32,7 +33,8 @@ class RunRecord(L.Callback):
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Write the record, once the data are known; predictions have none."""
         data = trainer.datamodule  # type: ignore[attr-defined]  # the command line always gives one
-        if stage not in ("fit", "validate", "test") or not isinstance(data, PairDataModule):
+        command = str(TrainerFn(stage).value)
+        if command == "predict" or not isinstance(data, PairDataModule):
             return
         folder = Path(trainer.log_dir or ".")  # asks all processes
         if not trainer.is_global_zero:
@@ -40,13 +42,13 @@ class RunRecord(L.Callback):
         loggers = [logger for logger in trainer.loggers if isinstance(logger, WandbLogger)]
         self._wandb_id = next((logger.experiment.id for logger in loggers), None)
         record = {
-            "command": stage,
+            "command": command,
             "id": self._wandb_id,
             "deepct": deepct.__version__,
             "git": git_state(),
             "data": data.describe(),
             "checkpoint": self.checkpoint,
-            "split": {"fit": None, "validate": "val", "test": data.split}[stage],
+            "split": {"fit": None, "validate": "val", "test": data.split}[command],
         }
         folder.mkdir(parents=True, exist_ok=True)
         (folder / FILE).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

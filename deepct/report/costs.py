@@ -57,10 +57,11 @@ def costs_section(runs: Sequence[Run], memory: float | None) -> Section:
         "sees the whole photo. Dashed: it sees a copy of working size, as deepct predict does it. Memory is "
         f"{_say_memory()}."
     )
+    is_measured = any(cost.whole.points for cost in costs)
     return Section(
         "What the networks cost",
         text,
-        [Figure("costs", caption, lambda theme: _draw(runs, costs, theme))],
+        [Figure("costs", caption, lambda theme: _draw(runs, costs, theme))] if is_measured else [],
         [_summary_table(runs, costs, memory_mib), _sizes_table(runs, costs)],
     )
 

@@ -226,6 +226,7 @@ def _chart_readings(run: Run, ranking: Ranking) -> Figure:
             axes.scatter(readings, losses, s=22, color=theme.colors[0], alpha=0.6, linewidths=0, rasterized=True)
             axes.set_title(f"correlation {correlate(readings, losses).rho:+.2f}")
             axes.set_xlabel(READINGS[key])
+            axes.locator_params(axis="x", nbins=5, integer=key != "edges")
         grid[0].set_ylabel("hard loss")
         if is_wide:
             grid[0].set_yscale("log")

@@ -43,8 +43,8 @@ def report(runs: Sequence[str], output: str, photos: str | None = None, memory: 
         "Losses": curves_section,
         "Pairs": lambda read: pairs_section(read, photos),
         "Label maps": lambda read: masks_section(read, photos),
-        "Costs": lambda read: costs_section(read, memory),
         "Largest and smallest losses": extremes_section,
+        "Costs": lambda read: costs_section(read, memory),
     }
     sections, problems = [], []
     for title, make in parts.items():

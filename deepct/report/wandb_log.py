@@ -101,7 +101,8 @@ def _make_history(items: list[Mapping[str, Any]]) -> dict[str, Series]:
             continue
         epoch = as_count(item.get("epoch")) or 0
         for key, cell in item.items():
-            if not key.startswith("_") and key not in ("trainer/global_step", "epoch"):
+            # After a dot W&B keeps what it knows of a picture or a table.
+            if not key.startswith("_") and "." not in key and key not in ("trainer/global_step", "epoch"):
                 value = None if isinstance(cell, list | dict) else as_number(cell)
                 if value is not None:
                     points[key].append((step, epoch, value))

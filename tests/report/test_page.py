@@ -94,6 +94,9 @@ def test_the_page_is_whole_and_needs_no_other_file(page: Path) -> None:
     assert {source["media"] for source in sources} == {"(prefers-color-scheme: dark)"}
     for address in [*(image["src"] for image in images), *(source["srcset"] for source in sources)]:
         kind, _, data = address.partition(",")
+        if address == images[-1]["src"]:  # photos
+            assert kind == "data:image/webp;base64"
+            continue
         assert kind == "data:image/svg+xml;base64"
         svg = base64.b64decode(data).decode()
         assert set(re.findall(r'[\w:]+="https?:', svg)) <= {'xmlns="http:', 'xmlns:xlink="http:'}
