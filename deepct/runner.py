@@ -83,7 +83,7 @@ class DeepctCLI(LightningCLI):
         path = self.config[command].get("ckpt_path")
         if path is None and command == "predict":
             path = shipped_weights()
-        self._record.checkpoint = None if path is None else str(path)
+        self._record.checkpoint = None if path is None else str(Path(path).resolve())
         if path is not None and Path(path).suffix == WEIGHTS_SUFFIX:
             self._take_weights(path)
         elif path is not None:
@@ -123,10 +123,14 @@ class DeepctCLI(LightningCLI):
             self.model.network.load_state_dict(self._weights.state_dict())
 
     def before_instantiate_classes(self) -> None:
-        """Say what is not installed, which jsonargparse would bury."""
+        """Say what is not installed, which jsonargparse would bury, and call a run on W&B what its folder is called."""
         loggers = _loggers(self.config[self.config.subcommand].trainer.logger)
-        if any(logger.class_path.endswith("WandbLogger") for logger in loggers) and find_spec("wandb") is None:
+        dashboards = [logger for logger in loggers if logger.class_path.endswith("WandbLogger")]
+        if dashboards and find_spec("wandb") is None:
             raise DeepctError("logging to Weights & Biases needs wandb: pip install 'deepct[wandb]'")
+        names = (logger.init_args.get("name") for logger in loggers if logger not in dashboards)
+        for logger in dashboards:
+            logger.init_args.name = logger.init_args.get("name") or next(names, None)
 
     def after_fit(self) -> None:
         """Say where the best checkpoint is and what to do with it."""

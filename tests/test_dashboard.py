@@ -99,7 +99,7 @@ def runs(fivek_root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
         teacher = home / "runs" / "run" / "version_0" / "checkpoints" / "best.ckpt"
         run("fit", "student", fivek_root, "--model.teacher", teacher)
         keep("student")
-        student = home / "runs" / "run" / "version_1" / "checkpoints" / "last.ckpt"
+        student = Path("runs", "run", "version_1", "checkpoints", "last.ckpt")
         run("test", "student", fivek_root, "--ckpt_path", student, "--data.split", "train")
         keep("test")
         more = ("--ckpt_path", student, "--model.teacher", teacher, "--trainer.max_epochs", "2")
@@ -130,7 +130,8 @@ def test_a_run_knows_its_whole_configuration_and_what_it_was_made_from(runs: dic
     assert record["data"]["pairs"] == {"train": 20, "val": 20, "test": 20}
     test = json.loads((runs["home"] / "runs" / "run" / "version_2" / "record.json").read_text())
     assert (test["command"], test["split"]) == ("test", "train")
-    assert test["checkpoint"].endswith("last.ckpt")
+    folder = runs["home"] / "runs" / "run" / "version_1"
+    assert test["checkpoint"] == str((folder / "checkpoints" / "last.ckpt").resolve())
     assert test["data"] == record["data"]
 
 
@@ -208,6 +209,8 @@ def test_a_report_reads_csv_and_dashboard_alike(runs: dict[str, Path]) -> None:
     from_wandb = read_runs([runs["teacher"], runs["student"], runs["test"]])
     merged = read_runs([*versions, *(path for name, path in runs.items() if name != "home")])
     assert [run.role for run in from_csv] == [run.role for run in from_wandb] == ["teacher", "student"]
+    assert all(run.name.startswith("run ") for run in from_wandb)  # as the folder is called
+    assert [len(run.panels) for run in (*from_csv, *from_wandb)] == [1, 1, 4, 4]
     for one, other in zip(from_csv, from_wandb, strict=True):
         assert one.network == other.network
         assert set(one.history) == set(other.history)

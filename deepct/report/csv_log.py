@@ -47,6 +47,7 @@ def read_csv_log(folder: Path) -> Log:
         history=_read_history(folder / METRICS),
         rows=_read_rows(folder / RESULTS) if is_test else (),
         pictures={file.stem: file for file in sorted((folder / "extremes").glob("*.png"))},
+        panels=sorted((folder / "pictures").glob("demo_pairs-*.png"))[-1:],
         written=max((file.stat().st_mtime for file in files), default=0.0),
     )
 

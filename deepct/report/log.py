@@ -40,6 +40,7 @@ class Log:
         history: by key.
         rows: a test's pairs.
         pictures: a test's extremes, by name.
+        panels: what a training showed of the demo pairs after its last validation.
         written: when, s; of two logs the newer has the greater.
     """
 
@@ -52,6 +53,7 @@ class Log:
     history: dict[str, Series]
     rows: Sequence[Mapping[str, Any]] = ()
     pictures: Mapping[str, Path] = field(default_factory=dict)
+    panels: Sequence[Path] = ()
     written: float = 0.0
 
     @property

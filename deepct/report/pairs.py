@@ -6,19 +6,26 @@ import colorsys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
+from deepct.errors import DataError
 from deepct.evaluation.lab import Photo
 from deepct.evaluation.metrics import delta_e_2000
 from deepct.histogram import UNLABELLED
 from deepct.report.choice import Pair, embedded_masked, embedded_pairs, folder_masked, folder_pairs
-from deepct.report.figure import Figure, Section
-from deepct.report.pictures import Line, Tile, draw_pictures
+from deepct.report.figure import Figure, Section, Theme
+from deepct.report.pictures import Line, Tile, draw_pictures, draw_whole
 from deepct.report.results import Results, recolor_pairs
 from deepct.report.runs import Run
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Plot
+
+_PAIRS = "Strong, weak and irrelevant pairs"
 _NAME = 80  # letters of a line's name
 _ACROSS = 4  # pictures side by side, in the figure of label maps
 _NO_NETWORK = "So there is nothing to show: no run has a network that can be used."
@@ -46,8 +53,9 @@ def pairs_section(runs: Sequence[Run], photos: str | None) -> Section:
         said = [chosen, *said]
     results = recolor_pairs(runs, pairs)
     text = [*said, *results.problems]
+    logged = [_show_panels(run) for run in runs if run.checkpoint is None and run.panels]
     if not results.photos:
-        return Section("Strong, weak and irrelevant pairs", [*text, _NO_NETWORK])
+        return Section(_PAIRS, text if logged else [*text, _NO_NETWORK], logged)
     headings = ("source", "reference", *(run.name for run in results.runs))
     lines = []
     for number, pair in enumerate(pairs):
@@ -61,7 +69,25 @@ def pairs_section(runs: Sequence[Run], photos: str | None) -> Section:
         "lightness), 1 for equal contents, whichever side is left."
     )
     figure = Figure("pairs", caption, lambda theme: draw_pictures(lines, len(headings), theme), themed=False)
-    return Section("Strong, weak and irrelevant pairs", text, [figure])
+    return Section(_PAIRS, text, [figure, *logged])
+
+
+def _show_panels(run: Run) -> Figure:
+    """What a training without a checkpoint showed of the demo pairs."""
+
+    def draw(_: Theme) -> Plot:
+        try:
+            return draw_whole([np.asarray(Image.open(path).convert("RGB")) for path in run.panels])
+        except OSError as error:
+            raise DataError(
+                f"{run.panels[0].parent}: a picture cannot be read ({error}); copy the run again"
+            ) from error
+
+    caption = (
+        f"{run.name}: the embedded demo pairs as the training showed them after its last validation, strong, weak and "
+        "irrelevant, and a photo with its hues shifted; below the photos their histograms of ab and L."
+    )
+    return Figure(f"panels-{run.name}", caption, draw, themed=False)
 
 
 def masks_section(runs: Sequence[Run], photos: str | None) -> Section:

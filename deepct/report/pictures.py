@@ -53,6 +53,24 @@ class Line:
     name: str = ""
 
 
+def draw_whole(pictures: Sequence[NDArray[np.uint8]]) -> Plot:
+    """Draw pictures one below the other, pixel by pixel.
+
+    Args:
+        pictures: (H, W, 3) uint8 each.
+    """
+    from matplotlib.figure import Figure as Plot
+
+    width = max(picture.shape[1] for picture in pictures)
+    whole = np.concatenate(
+        [np.pad(p, ((0, 0), (0, width - p.shape[1]), (0, 0)), constant_values=255) for p in pictures]
+    )
+    dpi = width / _WIDTH
+    plot = Plot(figsize=(_WIDTH, len(whole) / dpi), dpi=dpi)
+    plot.figimage(whole)
+    return plot
+
+
 def draw_pictures(lines: Sequence[Line], columns: int, theme: Theme) -> Plot:
     """Draw tiles of one width, and within a line of one shape, towards which its pictures are cropped a little.
 

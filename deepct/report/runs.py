@@ -49,6 +49,7 @@ class Run:
         history: what was logged, by key: ``train/image_loss``, ``val/delta_e``, ``schedule/alpha``, ...
         checkpoint: its best one, or its last, where it can be found.
         rankings: tests of it.
+        panels: pictures of what it made of the demo pairs after its last validation, one or one for each pair.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Run:
     history: dict[str, Series]
     checkpoint: Path | None
     rankings: list[Ranking]
+    panels: Sequence[Path] = ()
 
 
 def read_runs(paths: Sequence[str | Path]) -> list[Run]:
@@ -150,6 +152,7 @@ def _merge(logs: list[Log]) -> Run:
         history=history,
         checkpoint=_find_checkpoint(folders),
         rankings=[],
+        panels=next((log.panels for log in reversed(by_age) if log.panels), ()),
     )
 
 

@@ -69,6 +69,7 @@ def read_wandb_log(file: Path) -> Log:
         history=_make_history(items),
         rows=rows,
         pictures=pictures,
+        panels=_find_panels(items, file.parent / "files"),
         written=file.stat().st_mtime,
     )
 
@@ -121,6 +122,13 @@ def _read_test(items: list[Mapping[str, Any]], files: Path) -> tuple[list[dict[s
             paths = [files / str(name) for name in item["test/extremes.filenames"]]
             pictures = {name: path for name, path in zip(names, paths, strict=False) if path.is_file()}
     return rows, pictures
+
+
+def _find_panels(items: list[Mapping[str, Any]], files: Path) -> list[Path]:
+    """The pictures of the demo pairs that were logged last, as far as they are there."""
+    logged = [item["demo_pairs.filenames"] for item in items if "demo_pairs.filenames" in item]
+    paths = [files / str(name) for name in (logged[-1] if logged else ())]
+    return [path for path in paths if path.is_file()]
 
 
 def _read_table(path: Path) -> list[dict[str, Any]]:

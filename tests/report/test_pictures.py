@@ -176,6 +176,27 @@ def test_a_run_without_a_network_is_named_and_the_others_are_shown(runs: list[Ru
         assert "there is nothing to show" in alone.text[-1]
 
 
+def test_without_a_network_the_panels_that_were_logged_are_shown(runs: list[Run], tmp_path: Path) -> None:
+    panels = [np.full((40, width, 3), shade, np.uint8) for width, shade in ((90, 10), (60, 200))]
+    paths = [tmp_path / f"{index}.png" for index in range(2)]
+    for path, panel in zip(paths, panels, strict=True):
+        Image.fromarray(panel).save(path)
+    bare = Run("bare", "student", [tmp_path], {}, TINY, 64, {}, None, [], paths)
+    alone = pairs_section([bare], None)
+    assert [figure.name for figure in alone.figures] == ["panels-bare"]
+    assert [figure.name for figure in pairs_section([bare, runs[0]], None).figures] == ["pairs", "panels-bare"]
+    drawn = io.BytesIO()
+    alone.figures[0].draw(LIGHT).savefig(drawn, format="png")
+    pixels = np.asarray(Image.open(drawn).convert("RGB"))
+    assert pixels.shape == (80, 90, 3)
+    assert (pixels[:40] == 10).all()
+    assert (pixels[40:, :60] == 200).all()
+    assert (pixels[40:, 60:] == 255).all()
+    paths[1].write_bytes(b"no picture")
+    with pytest.raises(DataError, match="a picture cannot be read"):
+        alone.figures[0].draw(LIGHT)
+
+
 def test_a_network_that_fails_on_a_pair_loses_that_picture_only(
     folder: Path, runs: list[Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
