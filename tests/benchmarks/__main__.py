@@ -80,6 +80,7 @@ def logging(folder: Path) -> Iterator[Row]:
         measured = measure(logging_cost, config, size, batch, every, repeats=1, warm=False)
         what = f"{config}, {batch} x {size} px, logged every {every} steps"
         step = measured._replace(seconds=measured.result["seconds"])
+        print(f"{measured.result['ratio'] - 1:+.1%} by logging")
         yield row(what, "step with logging", step, logging_ratio=measured.result["ratio"])
 
 

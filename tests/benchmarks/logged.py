@@ -25,7 +25,7 @@ from deepct.losses import LossWeights, Measured
 from deepct.modules import Student, Teacher, TransferModule
 from deepct.networks.checkpoint import save_network
 
-STEPS, ROUNDS = 60, 5
+STEPS, ROUNDS = 40, 5
 WARM = 10  # steps of a fit that do not count
 
 
