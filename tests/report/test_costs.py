@@ -9,6 +9,8 @@ from deepct.report.costs import costs_section
 from deepct.report.figure import DARK, LIGHT
 from deepct.report.runs import Run
 
+pytest.importorskip("matplotlib")
+
 MIB = 2**20
 
 

@@ -9,6 +9,8 @@ from deepct.report.figure import LIGHT, Section
 from deepct.report.log import make_series
 from deepct.report.runs import read_runs
 
+pytest.importorskip("matplotlib")
+
 
 @pytest.fixture
 def teacher(tmp_path: Path) -> Path:

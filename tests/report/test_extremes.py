@@ -11,6 +11,8 @@ from deepct.report.extremes import choose_ranking, correlate, correlate_mirrorin
 from deepct.report.figure import LIGHT
 from deepct.report.runs import Ranking, Run, read_runs
 
+pytest.importorskip("matplotlib")
+
 RISING = np.arange(1.0, 9.0)
 
 

@@ -14,6 +14,8 @@ from deepct.errors import DataError, ImageError
 from deepct.report.figure import DARK, LIGHT, Figure, Section, Table, Theme
 from deepct.report.page import write_page
 
+pytest.importorskip("matplotlib")
+
 VOID = {"meta", "link", "img", "source"}
 
 

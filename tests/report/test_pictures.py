@@ -21,6 +21,8 @@ from deepct.report.pictures import Line, Tile, draw_pictures, fit_tile
 from deepct.report.results import recolor_pairs
 from deepct.report.runs import Run
 
+pytest.importorskip("matplotlib")
+
 TINY = NetworkConfig(kind="map", map_width=8, histogram_width=8, code_size=6)
 
 

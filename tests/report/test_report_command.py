@@ -11,6 +11,8 @@ from deepct.errors import DataError
 from deepct.report import report as command
 from deepct.report.figure import Section
 
+pytest.importorskip("matplotlib")
+
 
 def make_part(name: str, lacks: str = "") -> Callable[..., Section]:
     def part(runs: list[object], setting: object) -> Section:
