@@ -91,12 +91,13 @@ _MEDIA = {
 }
 
 
-def dashboard(project: str = "deepct", entity: str | None = None) -> int:
+def dashboard(project: str = "deepct", entity: str | None = None, view: str | None = None) -> int:
     """Lay out the dashboard of a project on Weights & Biases, as a saved view that all who see the project can open.
 
     Args:
         project: The project that trainings are logged to.
         entity: The user or team; by default that of the login.
+        view: Address of a view that was laid out before, to lay out anew; by default a new one is saved.
 
     Returns:
         The exit status, 0.
@@ -106,7 +107,7 @@ def dashboard(project: str = "deepct", entity: str | None = None) -> int:
     """
     try:
         import wandb
-        import wandb_workspaces  # noqa: F401  # asked for here, where its lack can be told
+        import wandb_workspaces.workspaces
     except ImportError as error:
         raise DeepctError("the dashboard needs Weights & Biases: pip install 'deepct[wandb]'") from error
     if not wandb.login(prompt=False):
@@ -118,10 +119,16 @@ def dashboard(project: str = "deepct", entity: str | None = None) -> int:
             run.id: str(run.config.get("model", {}).get("class_path", "")) for run in api.runs(f"{owner}/{project}")
         }
         students = [run for run, kind in kinds.items() if kind.endswith("Student")]
-        view = build_workspace(owner, project, students).save()
+        laid_out = build_workspace(owner, project, students)
+        if view is not None:
+            before = wandb_workspaces.workspaces.Workspace.from_url(view)
+            before.sections = laid_out.sections
+            laid_out = before
+        laid_out.save()
     except (wandb.Error, ValueError, OSError) as error:
         raise DeepctError(
             f"{project}: the dashboard cannot be laid out ({error}); log a training to it first"
         ) from error
-    print(f"dashboard of {len(kinds)} runs: {view.url}")
+    print(f"dashboard of {len(kinds)} runs: {laid_out.url}")
+    print(f"when there are new students: deepct dashboard --project {project} --view '{laid_out.url}'")
     return 0

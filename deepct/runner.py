@@ -1,5 +1,6 @@
 """LightningCLI as deepct drives it."""
 
+import shlex
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning.pytorch.loggers import WandbLogger
 
 from deepct.callbacks import LutWriter, Pace, PredictionWriter, RunRecord, TestResults
+from deepct.callbacks.folder import run_folder
 from deepct.errors import CheckpointError, DeepctError
 from deepct.modules import Student, TransferModule
 from deepct.networks import WEIGHTS_SUFFIX, TransferNetwork, load_network, read_checkpoint, shipped_weights
@@ -19,11 +21,17 @@ class RunConfig(SaveConfigCallback):
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Save once, and for trainings only."""
-        if stage == "fit":
+        if stage == "fit" and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            self._folder = run_folder(trainer)
+            if trainer.is_global_zero:
+                self._folder.mkdir(parents=True, exist_ok=True)
             super().setup(trainer, pl_module, stage)
 
     def save_config(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Offline runs of W&B know only what they are told."""
+        """Beside the checkpoints; and offline runs of W&B know only what they are told."""
+        self.parser.save(
+            self.config, self._folder / self.config_filename, skip_none=False, overwrite=True, multifile=self.multifile
+        )
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.log_hyperparams(self.config.as_dict())
@@ -48,7 +56,7 @@ class DeepctCLI(LightningCLI):
             TransferModule,
             L.LightningDataModule,
             save_config_callback=RunConfig,
-            save_config_kwargs={"overwrite": True},
+            save_config_kwargs={"save_to_log_dir": False},
             trainer_defaults={"callbacks": [TestResults(), Pace(), self._record]},
             seed_everything_default=0,
             subclass_mode_model=True,
@@ -143,11 +151,20 @@ class DeepctCLI(LightningCLI):
         if isinstance(self.model, Student):
             print(
                 "recolour photos with it: deepct predict --data.source DIR --data.reference FILE --output DIR "
-                f"--ckpt_path {path}"
+                f"--ckpt_path {shlex.quote(path)}"
             )
         else:
-            config = "student-map" if self.model.network.config.kind == "map" else "student"
-            print(f"distil a student from it: deepct fit --config configs/{config}.yaml --model.teacher {path}")
+            print(f"distil a student from it: {' '.join(self._distil(path))}")
+
+    def _distil(self, teacher: str) -> list[str]:
+        """The command that distils a student as this teacher was trained: by the configuration of like name."""
+        used = next((Path(str(path)) for path in self.config_init.fit.config or ()), Path())
+        folder = "configs/demo" if used.parent.name == "demo" else "configs"
+        kind = "student-map" if self.model.network.config.kind == "map" else "student"
+        words = ["deepct", "fit", "--config", f"{folder}/{kind}.yaml"]
+        root = self.config.fit.data.init_args.get("root")
+        words += ["--data.root", str(root)] if root else []
+        return [shlex.quote(word) for word in [*words, "--model.teacher", teacher]]
 
     def close(self) -> None:
         """End what the command logged to W&B: another one of this process is another run."""

@@ -1,5 +1,7 @@
 """How fast a training goes, what it waits for, and the memory that it takes."""
 
+import multiprocessing
+import os
 import time
 from collections import deque
 from typing import Any, NamedTuple
@@ -25,7 +27,7 @@ class Pace(L.Callback):
 
     - ``pace/photos_per_second``: pairs learnt from, of all devices together;
     - ``pace/data_share``: the share of the time that this process waited for its loader, from 0 to 1;
-    - ``memory/host_gib``: what this process and its loader's hold;
+    - ``memory/host_gib``: what this process and its loaders' hold, pages that they share counted for each;
     - ``memory/device_gib``: the most that tensors took on its GPU so far, where there is one.
 
     Validations do not count.
@@ -36,7 +38,7 @@ class Pace(L.Callback):
         self._photos = 0
         self._paused = 0.0
         self._pause = 0.0
-        self._processes: list[psutil.Process] = []
+        self._step = 0
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Begin anew: what lies between two epochs is no step."""
@@ -57,8 +59,9 @@ class Pace(L.Callback):
         """Count the step, and log where the trainer does."""
         self._photos += len(batch.names) * trainer.world_size
         every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
-        if not every or trainer.global_step % every or not self._marks:
+        if not every or trainer.global_step % every or trainer.global_step == self._step or not self._marks:
             return
+        self._step = trainer.global_step
         self._mark(trainer)
         before, now = self._marks
         seconds = now.seconds - before.seconds
@@ -66,7 +69,7 @@ class Pace(L.Callback):
         figures = {
             "pace/photos_per_second": speed,
             "pace/data_share": (now.waited - before.waited) / seconds,
-            "memory/host_gib": self._host_memory(batch_idx) / 2**30,
+            "memory/host_gib": _host_memory() / 2**30,
         }
         if pl_module.device.type == "cuda":
             figures["memory/device_gib"] = torch.cuda.max_memory_allocated(pl_module.device) / 2**30
@@ -78,15 +81,13 @@ class Pace(L.Callback):
         waited = loader.waited if isinstance(loader, WatchedLoader) else 0.0
         self._marks.append(_Mark(time.perf_counter() - self._paused, waited, self._photos))
 
-    def _host_memory(self, batch_idx: int) -> int:
-        """Bytes that this process and its children hold; who these are is looked up once in an epoch."""
-        if batch_idx < 2 or not self._processes:
-            me = psutil.Process()
-            self._processes = [me, *me.children(recursive=True)]
-        held = 0
-        for process in self._processes:
-            try:
-                held += process.memory_info().rss
-            except psutil.Error:  # it has ended
-                continue
-        return held
+
+def _host_memory() -> int:
+    """Bytes that this process and the processes that read photos for it hold."""
+    held = 0
+    for pid in (os.getpid(), *(worker.pid for worker in multiprocessing.active_children())):
+        try:
+            held += psutil.Process(pid).memory_info().rss
+        except psutil.Error:  # it has ended
+            continue
+    return held

@@ -11,6 +11,7 @@ from lightning.pytorch.loggers import WandbLogger
 from PIL import Image
 from torch import Tensor
 
+from deepct.callbacks.folder import run_folder
 from deepct.callbacks.show import show_pictures
 from deepct.color import normalized_to_rgb, rgb_to_uint8
 from deepct.data.augment import TransferBatch
@@ -18,11 +19,15 @@ from deepct.data.datamodule import PairDataModule
 from deepct.data.image import to_pixels
 from deepct.distributed import gather
 from deepct.histogram import UNLABELLED
+from deepct.modules import TransferModule
 from deepct.modules.base import BatchResult
 from deepct.sheet import Picture, contact_sheet
 
 FILE = "val-pairs.csv"
 """The figures of each validation pair, in the run's folder; every validation adds its rows."""
+
+TABLE_ROWS = 1000
+"""The most rows of a table on Weights & Biases: it would be slow to log, and cut without a word at ten thousand."""
 
 _TURN = 0.618034  # of the colour circle from a label to the next, so that neighbours differ
 _OVERLAY = 0.5
@@ -32,7 +37,7 @@ class ValidationPairs(L.Callback):
     """After each validation, give every pair's losses and delta E, and pictures of some pairs.
 
     Weights & Biases gets a table, to be sorted by any column, and the label maps as overlays that can be switched off;
-    every run gets its rows in ``val-pairs.csv``, and TensorBoard and the run's folder a sheet of pictures. Each pair
+    every run gets all rows in ``val-pairs.csv``, and TensorBoard and the run's folder a sheet of pictures. Each pair
     counts once, on however many devices the validation ran.
 
     Args:
@@ -43,13 +48,13 @@ class ValidationPairs(L.Callback):
     def __init__(self, pictures: int = 16, size: int = 128) -> None:
         self.pictures = pictures
         self.size = size
-        self._rows: list[dict[str, Any]] = []
+        self._begun = False
         self._shown: dict[str, dict[str, Picture]] = {}
         self._wanted: set[str] = set()
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Forget the validation before, and choose the pairs to show."""
-        self._rows, self._shown = [], {}
+        self._shown = {}
         names = [pair.name for pair in trainer.val_dataloaders.dataset.pairs]  # type: ignore[union-attr]
         count = min(self.pictures, len(names))
         self._wanted = {names[index * len(names) // count] for index in range(count)}
@@ -63,12 +68,11 @@ class ValidationPairs(L.Callback):
         batch_idx: int,
         *args: Any,
     ) -> None:
-        """Keep a batch's rows, and the pictures of the pairs to be shown."""
+        """Keep the pictures of the pairs to be shown."""
         result: BatchResult = outputs
         image = result["image"]
         if trainer.sanity_checking or image is None:
             return
-        self._rows += result["rows"]
         for index, name in enumerate(batch.names):
             if name in self._wanted:
                 photos = (batch.source, batch.reference, image)
@@ -77,14 +81,15 @@ class ValidationPairs(L.Callback):
                 labels = batch.source_labels[index].cpu().numpy()
                 self._shown[name] = shown | ({} if (labels == UNLABELLED).all() else {"labels": self._resize(labels)})
 
-    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Bring together what all processes have, and give it to the loggers."""
-        rows = sorted(gather(self._rows), key=lambda row: row["pair"])
+        assert isinstance(pl_module, TransferModule)
         shown = dict(sorted(gather([*self._shown.items()])))
-        folder = Path(trainer.log_dir or ".")  # asks all processes
-        if trainer.sanity_checking or not trainer.is_global_zero or not rows:
+        folder, rows = run_folder(trainer), pl_module.validated
+        if trainer.sanity_checking or trainer.fast_dev_run or not trainer.is_global_zero or not rows:  # type: ignore[attr-defined]
             return
-        _append([{"step": trainer.global_step, **row} for row in rows], folder / FILE)
+        _write([{"step": trainer.global_step, **row} for row in rows], folder / FILE, anew=not self._begun)
+        self._begun = True
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 log_table(logger, "val/pairs", rows, shown, trainer.global_step)
@@ -119,11 +124,16 @@ def draw_lab(photo: Tensor) -> Picture:
 def log_table(
     logger: WandbLogger, key: str, rows: Sequence[dict[str, Any]], shown: dict[str, dict[str, Picture]], step: int
 ) -> None:
-    """Log a table with a row for each pair: its name, its pictures where it has some, and its figures."""
+    """Log a table with a row for each pair: its name, its pictures where it has some, and its figures.
+
+    Of many pairs it has those with pictures and those of largest loss, :data:`TABLE_ROWS` in all.
+    """
     import wandb
 
     kinds = ("source", "reference", "result")
     figures = [name for name in rows[0] if name != "pair"]
+    if len(rows) > TABLE_ROWS:
+        rows = sorted(rows, key=lambda row: (row["pair"] not in shown, -row["loss"]))[:TABLE_ROWS]
     data = []
     for row in rows:
         pictures = shown.get(row["pair"], {})
@@ -132,12 +142,12 @@ def log_table(
     logger.log_table(key, ["pair", *kinds, *figures], data, step=step)
 
 
-def _append(rows: Sequence[dict[str, Any]], path: Path) -> None:
+def _write(rows: Sequence[dict[str, Any]], path: Path, anew: bool) -> None:
+    """Write rows below those of this run; those of a run before, where runs share a folder, are replaced."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    is_new = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as file:
+    with path.open("w" if anew else "a", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, rows[0].keys())
-        if is_new:
+        if anew:
             writer.writeheader()
         writer.writerows(rows)
 

@@ -1,9 +1,8 @@
 """The four demo pairs, shown as pictures after each validation."""
 
-from pathlib import Path
-
 import lightning as L
 
+from deepct.callbacks.folder import run_folder
 from deepct.callbacks.histograms import draw_histograms
 from deepct.callbacks.show import show_pictures
 from deepct.data.image import to_pixels, to_planes
@@ -28,8 +27,8 @@ class DemoPanels(L.Callback):
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Make the pictures and show them; the sanity check shows nothing."""
         assert isinstance(pl_module, TransferModule)
-        folder = Path(trainer.log_dir or ".")  # asks all processes
-        if trainer.sanity_checking or not trainer.is_global_zero:
+        folder = run_folder(trainer)
+        if trainer.sanity_checking or trainer.fast_dev_run or not trainer.is_global_zero:  # type: ignore[attr-defined]
             return
         if not self._pairs:
             self._pairs = [

@@ -10,6 +10,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.trainer.states import TrainerFn
 
 import deepct
+from deepct.callbacks.folder import run_folder
 from deepct.data.datamodule import PairDataModule
 
 FILE = "record.json"
@@ -36,8 +37,8 @@ class RunRecord(L.Callback):
         command = str(TrainerFn(stage).value)
         if command == "predict" or not isinstance(data, PairDataModule):
             return
-        folder = Path(trainer.log_dir or ".")  # asks all processes
-        if not trainer.is_global_zero:
+        folder = run_folder(trainer)
+        if trainer.fast_dev_run or not trainer.is_global_zero:  # type: ignore[attr-defined]
             return
         loggers = [logger for logger in trainer.loggers if isinstance(logger, WandbLogger)]
         self._wandb_id = next((logger.experiment.id for logger in loggers), None)

@@ -171,15 +171,16 @@ class PairDataModule(L.LightningDataModule):
         """What the data are: how many pairs each split has, and a fingerprint of the files.
 
         Returns:
-            ``pairs``, by split, and ``fingerprint``, the SHA-256 of every photo's and label map's split, name and
-            size in bytes: two trainings on equal photos share it, wherever these lie.
+            ``pairs``, by split, and ``fingerprint``, the SHA-256 of every photo's and label map's split, path below the
+            root and size in bytes: two trainings on equal files share it, wherever the root lies.
         """
-        files = {
-            f"{split}/{path.parent.name}/{path.name} {path.stat().st_size}"
-            for split, data in self.datasets.items()
-            for pair in data.pairs
-            for path in (*pair.scene.photos, *([pair.scene.mask] if pair.scene.mask else []))
-        }
+        root = self._root()
+        files = []
+        for split, data in self.datasets.items():
+            for scene in {pair.scene.name: pair.scene for pair in data.pairs}.values():
+                for path in (*scene.photos, *([scene.mask] if scene.mask else [])):
+                    name = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+                    files.append(f"{split}/{name} {path.stat().st_size}")
         digest = hashlib.sha256("\n".join(sorted(files)).encode()).hexdigest()
         return {"pairs": {split: len(data) for split, data in self.datasets.items()}, "fingerprint": digest}
 

@@ -103,6 +103,9 @@ class TransferModule(L.LightningModule):
         scales: the multi-scale loss is used at some time; if not, the decoder's pictures are not built, unless the
             network's shape asks for them.
         execution: how the network is run.
+
+    Attributes:
+        validated: after a validation, for each pair of all processes its name (``pair``) and its figures.
     """
 
     def __init__(
@@ -124,7 +127,7 @@ class TransferModule(L.LightningModule):
         self.betas = betas
         self.anneal = anneal
         self.weights = weights
-        self._validated: list[dict[str, Any]] = []
+        self.validated: list[dict[str, Any]] = []
         self.save_hyperparameters(
             {
                 "_class_path": f"{type(self).__module__}.{type(self).__qualname__}",
@@ -197,17 +200,17 @@ class TransferModule(L.LightningModule):
         outcome = self.compare(batch)
         figures = {**outcome.losses, "delta_e": _mean_delta_e(outcome.image, batch.target)}
         rows = _rows(batch.names, figures)
-        self._validated += rows
+        self.validated += rows
         return BatchResult(rows=rows, image=outcome.image)
 
     def on_validation_epoch_start(self) -> None:
         """Forget the validation before."""
-        self._validated = []
+        self.validated = []
 
     def on_validation_epoch_end(self) -> None:
         """Log the means over the pairs of all processes, each of which counts once."""
-        rows = gather(self._validated)
-        self.log_dict({f"val/{name}": mean for name, mean in means(rows).items()}, sync_dist=True)
+        self.validated = sorted(gather(self.validated), key=lambda row: row["pair"])
+        self.log_dict({f"val/{name}": mean for name, mean in means(self.validated).items()}, sync_dist=True)
 
     def test_step(self, batch: TransferBatch | None, batch_idx: int) -> BatchResult:
         """For each pair the hard losses, the measures of the pictures, and what makes it hard or easy.

@@ -159,17 +159,21 @@ class Student(TransferModule):
         return {**super().schedule(), "alpha": alpha, **named_weights(weights)}
 
     def compare(self, batch: TransferBatch) -> Outcome:
-        """L, the terms of L_hard and L_soft, and the teacher's own; a teacher that has no weight is not asked."""
+        """L, the terms of L_hard and L_soft, and those of the teacher's own L_hard where that is logged.
+
+        A teacher that has no weight is asked for its own losses alone.
+        """
         alpha, weights = self.current_weights()
         study = study_batch(batch, self.network)
         output = Measured.of(self.transfer(batch, study))
         truth = Measured.of(as_target(batch.target, output.output))
         losses = measured_losses(output, truth, weights, batch)
         losses["hard_loss"] = losses["loss"]
-        if self.teacher is not None and alpha > 0:
+        if self.teacher is not None and (alpha > 0 or self.is_logged):
             taught = Measured.of(self.teacher(batch, study, self.network.sight))
-            losses |= measured_losses(output, taught, weights, batch, "soft_")
-            losses["loss"] = alpha * losses["soft_loss"] + (1 - alpha) * losses["hard_loss"]
+            if alpha > 0:
+                losses |= measured_losses(output, taught, weights, batch, "soft_")
+                losses["loss"] = alpha * losses["soft_loss"] + (1 - alpha) * losses["hard_loss"]
             if self.is_logged:
                 losses |= self._level(taught, truth, weights, batch)
         return Outcome(losses, output.output.image)

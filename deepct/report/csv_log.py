@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from deepct.errors import DataError
-from deepct.report.log import Log, Series, as_count, as_dict, as_number, make_series
+from deepct.report.log import Log, Series, as_count, as_dict, as_number, make_series, read_row
 
 METRICS = "metrics.csv"
 RESULTS = "test.csv"
@@ -45,7 +45,7 @@ def read_csv_log(folder: Path) -> Log:
         config={**config, "record": record} if record else config,
         network=network,
         history=_read_history(folder / METRICS),
-        rows=_read_rows(folder / RESULTS) if is_test else (),
+        rows=read_rows(folder / RESULTS) if is_test else (),
         pictures={file.stem: file for file in sorted((folder / "extremes").glob("*.png"))},
         panels=sorted((folder / "pictures").glob("demo_pairs-*.png"))[-1:],
         written=max((file.stat().st_mtime for file in files), default=0.0),
@@ -64,10 +64,9 @@ def _read_history(path: Path) -> dict[str, Series]:
     return {key: make_series(found) for key, found in points.items()}
 
 
-def _read_rows(path: Path) -> list[dict[str, Any]]:
+def read_rows(path: Path) -> list[dict[str, Any]]:
     """A test's pairs: their names, and numbers where there are any."""
-    rows = _read_cells(path)
-    return [{key: cell if key == "pair" else as_number(cell) for key, cell in row.items()} for row in rows]
+    return [read_row(row) for row in _read_cells(path)]
 
 
 def _read_cells(path: Path) -> list[dict[str, str]]:

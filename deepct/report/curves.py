@@ -106,6 +106,8 @@ def get_series(run: Run, stage: str, term: str) -> Series | None:
 def find_level(run: Run, runs: Sequence[Run], stage: str, term: str) -> float | None:
     """What a student's teacher reaches: on the student's own pairs where that was logged, else as its training ended.
 
+    In training it is that at the loss's last weights.
+
     Args:
         run: a student.
         runs: among which its teacher may be.
@@ -114,7 +116,9 @@ def find_level(run: Run, runs: Sequence[Run], stage: str, term: str) -> float | 
     """
     same_pairs = run.history.get(f"{stage}/teacher_{term}")
     if same_pairs is not None:
-        return _mean(same_pairs.values)
+        return _mean(
+            same_pairs.values[same_pairs.steps >= _last_change(run)] if stage == "train" else same_pairs.values
+        )
     teacher = _find_teacher(run, runs)
     series = get_series(teacher, stage, term) if teacher else None
     return None if series is None else _mean(series.values[series.epochs == series.epochs[-1]])
@@ -142,6 +146,16 @@ def make_line(series: Series, stage: str, over_epochs: bool) -> Line:
         return Line(x, y, np.empty(0), np.empty(0))
     stride = -(-len(place) // _FAINT_POINTS)
     return Line(x, y, place[::stride], series.values[::stride])
+
+
+def _last_change(run: Run) -> int:
+    """The step from which the weights of the loss stay as they are: losses before are on another scale."""
+    steps = [0]
+    for key, series in run.history.items():
+        if key.startswith(("schedule/lambda_", "schedule/identical_")):
+            others = series.steps[series.values != series.values[-1]]
+            steps.append(int(others[-1]) + 1 if len(others) else 0)
+    return max(steps)
 
 
 def _own_key(run: Run, term: str) -> str:

@@ -30,6 +30,7 @@ _FINDINGS = {
 _MIRRORED = "Mirrored references are worse"
 _LEAST_PAIRS = 3
 _SURE = 0.05
+_NO_CHANGE = 1e-3  # of the loss: less is rounding
 
 
 class Correlation(NamedTuple):
@@ -71,7 +72,7 @@ def extremes_section(runs: Sequence[Run]) -> Section:
             tables.append(_list_extremes(run, extremes))
         else:
             text.append(f"{run.name}: the pictures of its extremes are missing; test it again to have them.")
-        if any(_is_varied(ranking.rows, key) for key in READINGS):
+        if any(_is_varied(_transfers(ranking.rows), key) for key in READINGS):
             figures.append(_chart_readings(run, ranking))
         tables.append(_test_findings(run, ranking))
     if not text:
@@ -82,7 +83,8 @@ def extremes_section(runs: Sequence[Run]) -> Section:
     else:
         text.append(
             "Findings are tested over all these pairs by Spearman's rank correlation with the loss: confirmed, or the "
-            f"contrary, where chance alone would do as much in less than {_SURE:.0%} of cases."
+            f"contrary, where chance alone would do as much in less than {_SURE:.0%} of cases. Identical pairs, which "
+            "are no transfer, are left out of this and of the extremes."
         )
     return Section("Largest and smallest losses", text, figures, tables)
 
@@ -117,14 +119,23 @@ def correlate(readings: NDArray[np.float64], losses: NDArray[np.float64]) -> Cor
 
 
 def correlate_mirroring(rows: Sequence[Mapping[str, Any]]) -> tuple[Correlation, float]:
-    """How "is mirrored" goes with the loss over both versions of each pair, and the mean change of the loss."""
+    """How "is mirrored" goes with the loss over both versions of each pair, and the mean change of the loss.
+
+    How likely it is by chance is told by the pairs' own changes (Wilcoxon's signed ranks).
+    """
+    from scipy.stats import wilcoxon
+
     losses, mirrored = _column(rows, "loss"), _column(rows, "mirrored_loss")
     there = np.isfinite(losses) & np.isfinite(mirrored)
     losses, mirrored = losses[there], mirrored[there]
     if not len(losses):
         return Correlation(0, np.nan, np.nan, "not measured"), float("nan")
+    change = float((mirrored - losses).mean())
+    if np.all(np.abs(mirrored - losses) <= _NO_CHANGE * losses):
+        return Correlation(len(losses), 0.0, 1.0), change
     is_mirrored = np.repeat([0.0, 1.0], len(losses))
-    return correlate(is_mirrored, np.concatenate([losses, mirrored])), float((mirrored - losses).mean())
+    found = correlate(is_mirrored, np.concatenate([losses, mirrored]))
+    return found._replace(n=len(losses), p=float(wilcoxon(mirrored, losses).pvalue)), change
 
 
 def cut_strip(path: Path) -> list[NDArray[np.uint8]]:
@@ -154,14 +165,13 @@ def _is_varied(rows: Sequence[Mapping[str, Any]], key: str) -> bool:
 
 def _find_extremes(ranking: Ranking) -> dict[str, Mapping[str, Any]]:
     """The rows of the extremes that there are pictures of, by name."""
-    rows = sorted((row for row in ranking.rows if _has_loss(row)), key=lambda row: float(row["loss"]))
-    named = {f"largest-{place}": row for place, row in enumerate(reversed(rows[-3:]), start=1)}
-    named |= {f"smallest-{place}": row for place, row in enumerate(rows[:3], start=1)}
+    named = {name: row for row in ranking.rows for name in str(row.get("extreme") or "").split()}
     return {name: named[name] for name in _EXTREMES if name in named and name in ranking.pictures}
 
 
-def _has_loss(row: Mapping[str, Any]) -> bool:
-    return row.get("loss") is not None and bool(np.isfinite(row["loss"]))
+def _transfers(rows: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """Without identical pairs, whose losses are a thousandth of the others' whatever they show; else all."""
+    return [row for row in rows if "/identical/" not in str(row["pair"])] or rows
 
 
 def _read(row: Mapping[str, Any]) -> list[str]:
@@ -212,8 +222,9 @@ def _list_extremes(run: Run, extremes: Mapping[str, Mapping[str, Any]]) -> Table
 
 
 def _chart_readings(run: Run, ranking: Ranking) -> Figure:
-    losses = _column(ranking.rows, "loss")
-    shown = [key for key in READINGS if _is_varied(ranking.rows, key)]
+    pairs = _transfers(ranking.rows)
+    losses = _column(pairs, "loss")
+    shown = [key for key in READINGS if _is_varied(pairs, key)]
 
     def draw(theme: Theme) -> Plot:
         from matplotlib.figure import Figure as Plot
@@ -222,7 +233,7 @@ def _chart_readings(run: Run, ranking: Ranking) -> Figure:
         grid = plot.subplots(1, len(shown), squeeze=False, sharey=True)[0]
         is_wide = losses[losses > 0].size > 0 and np.nanmax(losses) > 10 * np.nanmin(losses[losses > 0])
         for axes, key in zip(grid, shown, strict=True):
-            readings = _column(ranking.rows, key)
+            readings = _column(pairs, key)
             axes.scatter(readings, losses, s=22, color=theme.colors[0], alpha=0.6, linewidths=0, rasterized=True)
             axes.set_title(f"correlation {correlate(readings, losses).rho:+.2f}")
             axes.set_xlabel(READINGS[key])
@@ -239,13 +250,15 @@ def _chart_readings(run: Run, ranking: Ranking) -> Figure:
 
 
 def _test_findings(run: Run, ranking: Ranking) -> Table:
-    losses = _column(ranking.rows, "loss")
-    rows = [_as_row(finding, correlate(_column(ranking.rows, key), losses), "") for key, finding in _FINDINGS.items()]
-    mirroring, change = correlate_mirroring(ranking.rows)
+    pairs = _transfers(ranking.rows)
+    losses = _column(pairs, "loss")
+    rows = [_as_row(finding, correlate(_column(pairs, key), losses), "") for key, finding in _FINDINGS.items()]
+    mirroring, change = correlate_mirroring(pairs)
     rows.append(_as_row(_MIRRORED, mirroring, "" if np.isnan(change) else f"{change:+.3g}"))
     return Table(
         f"{run.name}: the original report's findings. A mirrored reference is tried on each pair beside the reference "
-        "as it is; the change is that of the loss, in the mean.",
+        "as it is; the change is that of the loss, in the mean. These networks see a reference's colours and labels, "
+        "not where they are, so none is expected.",
         ["finding", "pairs", "correlation", "p", "change", "verdict"],
         rows,
     )

@@ -88,6 +88,11 @@ def as_count(text: Any) -> int | None:
     return int(number) if number is not None and math.isfinite(number) else None
 
 
+def read_row(cells: Mapping[str, Any]) -> dict[str, Any]:
+    """A test's figures of one pair; which pair it is, and whether an extreme one, stay words."""
+    return {key: cell if key in ("pair", "extreme") else as_number(cell) for key, cell in cells.items()}
+
+
 def find_place(path: str | Path, near: Path) -> Path | None:
     """Where a path that a log names lies now.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from deepct.errors import DataError, DeepctError
+from deepct.errors import DataError
 from deepct.report.figure import DARK, LIGHT, Figure, Section, Table, Theme
 from deepct.report.style import DPI, make_style
 
@@ -45,7 +45,7 @@ tbody th{font-weight:500;min-width:11rem}
 _NUMBER = re.compile(r"[-+]?[\d,.]+(e[-+]?\d+)?( ?\S{0,3})?|nan|")
 
 
-def write_page(title: str, sections: Sequence[Section], output: Path) -> Path:
+def write_page(title: str, sections: Sequence[Section], output: Path) -> tuple[Path, list[str]]:
     """Write ``report.html``, and each figure below ``figures`` as PNG and SVG, charts in light and in dark.
 
     A figure that cannot be drawn leaves a sentence in its place.
@@ -56,23 +56,33 @@ def write_page(title: str, sections: Sequence[Section], output: Path) -> Path:
         output: an existing folder.
 
     Returns:
-        The page.
+        The page, and a sentence for each figure that could not be drawn.
 
     Raises:
         DataError: the folder cannot be written.
     """
     names: set[str] = set()
-    parts = []
+    parts, problems = [], []
     try:
         (output / FIGURES).mkdir(exist_ok=True)
         for number, section in enumerate(sections, start=1):
-            figures = [_write_figure(figure, _name(figure, names), output / FIGURES) for figure in section.figures]
+            figures = []
+            for figure in section.figures:
+                name = _name(figure, names)
+                try:
+                    figures.append(_write_figure(figure, name, output / FIGURES))
+                except OSError:
+                    raise
+                except Exception as error:  # one figure must not cost the others
+                    problem = f"The figure {name} could not be drawn. {str(error) or type(error).__name__}"
+                    figures.append(f"<p>{escape(problem)}</p>")
+                    problems.append(problem)
             parts.append(_lay_out(section, f"part-{number}", figures))
         page = output / PAGE
         page.write_text(_frame(title, sections, parts), encoding="utf-8")
     except OSError as error:
         raise DataError(f"{output}: cannot be written ({error}); give another --output") from error
-    return page
+    return page, problems
 
 
 def _name(figure: Figure, taken: set[str]) -> str:
@@ -95,10 +105,7 @@ def _write_figure(figure: Figure, name: str, folder: Path) -> str:
     themes = (LIGHT, DARK) if figure.themed else (LIGHT,)
     embedded = []
     for theme in themes:
-        try:
-            svg, png = _render(figure, theme)
-        except DeepctError as error:
-            return f"<p>The figure {escape(name)} could not be drawn. {escape(str(error))}</p>"
+        svg, png = _render(figure, theme)
         path = folder / (name if theme is LIGHT else f"{name}-{theme.name}")
         path.with_name(f"{path.name}.svg").write_bytes(svg)
         path.with_name(f"{path.name}.png").write_bytes(png)

@@ -50,10 +50,11 @@ def report(runs: Sequence[str], output: str, photos: str | None = None, memory: 
     for title, make in parts.items():
         try:
             sections.append(make(trainings))
-        except DeepctError as error:
-            problems.append(f"{title}: {error}")
+        except Exception as error:  # minutes of work on the other parts must not be lost
+            problems.append(f"{title}: {str(error) or type(error).__name__}")
             sections.append(Section(title, [f"This part could not be made. {error}"]))
-    page = write_page(f"Report of {', '.join(run.name for run in trainings)}", sections, place)
+    page, undrawn = write_page(f"Report of {', '.join(run.name for run in trainings)}", sections, place)
+    problems += undrawn
     print(f"written to {page}, with its figures in {place / FIGURES}")
     if problems:
         print(f"{len(problems)} failed:", *problems, sep="\n  ")

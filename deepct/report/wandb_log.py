@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from deepct.errors import DataError, DeepctError
-from deepct.report.log import Log, Series, as_count, as_dict, as_number, make_series
+from deepct.report.csv_log import RESULTS, read_rows
+from deepct.report.log import Log, Series, as_count, as_dict, as_number, make_series, read_row
 
 SUFFIX = ".wandb"
 _NOT_UNDERSTOOD = 2  # what command lines exit with that do not know a word
@@ -116,7 +117,8 @@ def _read_test(items: list[Mapping[str, Any]], files: Path) -> tuple[list[dict[s
     pictures: dict[str, Path] = {}
     for item in items:
         if "test/pairs.path" in item:
-            rows = _read_table(files / str(item["test/pairs.path"]))
+            whole = files / RESULTS  # of many pairs the table has some alone
+            rows = read_rows(whole) if whole.is_file() else _read_table(files / str(item["test/pairs.path"]))
         if "test/extremes.filenames" in item:
             names = [str(name) for name in item.get("test/extremes.captions") or ()]
             paths = [files / str(name) for name in item["test/extremes.filenames"]]
@@ -137,4 +139,4 @@ def _read_table(path: Path) -> list[dict[str, Any]]:
         lines = [dict(zip(table["columns"], line, strict=True)) for line in table["data"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: the table of a test cannot be read ({error}); copy the run's folder again") from error
-    return [{key: cell if key == "pair" else as_number(cell) for key, cell in line.items()} for line in lines]
+    return [read_row(line) for line in lines]

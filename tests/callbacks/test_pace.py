@@ -21,7 +21,7 @@ class Clock:
 def test_speed_and_waiting_are_those_of_the_steps_without_validations(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, loader = Clock(monkeypatch), Mock(spec=WatchedLoader, waited=5.0)
     trainer = Mock(spec=L.Trainer, world_size=2, train_dataloader=loader)
-    trainer.log_every_n_steps = 2
+    trainer.log_every_n_steps, trainer.global_step = 2, 0
     batch = Mock(spec=TransferBatch, names=["a", "b", "c"])
     module, pace = Mock(device=torch.device("cpu")), Pace()
     pace.on_train_epoch_start(trainer, module)
@@ -32,12 +32,17 @@ def test_speed_and_waiting_are_those_of_the_steps_without_validations(monkeypatc
             pace.on_validation_start(trainer, module)
             clock.now += 1000.0
             pace.on_validation_end(trainer, module)
+        clock.now += 1.0
+        loader.waited += 0.25
+        pace.on_train_batch_end(trainer, module, None, batch, 2 * step - 2)  # its gradients are kept for the next one
         trainer.global_step = step
-        pace.on_train_batch_end(trainer, module, None, batch, step - 1)
+        clock.now -= 1.0
+        loader.waited -= 0.25
+        pace.on_train_batch_end(trainer, module, None, batch, 2 * step - 1)
     assert module.log_dict.call_count == 2  # every second step
     for (figures,), _ in module.log_dict.call_args_list:
         assert figures["pace/photos_per_second"] == pytest.approx(
-            2 * 3 / 2.0
+            2 * 2 * 3 / 2.0
         )  # two processes, three photos, two seconds
         assert figures["pace/data_share"] == pytest.approx(0.25)
         assert 0.01 < figures["memory/host_gib"] < 100

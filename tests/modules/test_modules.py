@@ -206,12 +206,23 @@ def test_phases_leave_the_validation_figures_comparable(monkeypatch: pytest.Monk
     assert student.current_weights() == (0.5, (10, 10, 0.5, 0))
 
 
-def test_a_teacher_without_weight_is_not_asked(batch: TransferBatch, teacher: str) -> None:
+def test_a_teacher_without_weight_is_asked_for_its_own_losses_alone(
+    batch: TransferBatch, teacher: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     student = Student(teacher, TINY, alpha=0.0)
     student.setup("fit")
+    assert student.teacher is not None
     losses = student.compare(batch).losses
-    assert "soft_loss" not in losses
     torch.testing.assert_close(losses["loss"], losses["hard_loss"])
+    assert "soft_loss" not in losses
+    taught = student.teacher(batch, study_batch(batch, student.network), student.network.sight)
+    truth = as_target(batch.target, taught)
+    wanted = color_transfer_loss(Measured.of(taught), Measured.of(truth), student.weights, batch.identical)
+    torch.testing.assert_close(losses["teacher_loss"], wanted.total)
+    torch.testing.assert_close(losses["teacher_multiscale_loss"], wanted.multiscale)
+    monkeypatch.setattr(Student, "is_logged", False)
+    monkeypatch.setattr(student, "teacher", None)  # so asking it would fail
+    assert not any(name.startswith("teacher") for name in student.compare(batch).losses)
 
 
 def test_a_network_keeps_the_heads_that_its_checkpoint_has() -> None:

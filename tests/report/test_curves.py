@@ -41,6 +41,21 @@ def test_the_level_is_the_mean_on_the_students_own_pairs(tmp_path: Path, teacher
     assert "on the very pairs" in text
 
 
+def test_losses_at_other_weights_are_no_level(tmp_path: Path, teacher: Path) -> None:
+    rows = [
+        {
+            "epoch": step // 2,
+            "step": step,
+            "train/hard_loss": 1.0,
+            "train/teacher_loss": loss,
+            "schedule/lambda_histogram": weight,
+        }
+        for step, (loss, weight) in enumerate([(8.0, 10.0), (6.0, 10.0), (2.0, 1.5), (4.0, 1.5)])
+    ]
+    run = read_runs([write_fit(tmp_path / "runs/lean/version_0", "Student", rows)])[0]
+    assert find_level(run, [run], "train", "loss") == 3.0
+
+
 def test_else_it_is_the_last_epoch_of_the_teachers_own_training(tmp_path: Path, teacher: Path) -> None:
     other = write_fit(tmp_path / "runs/other/version_0", rows=make_rows("Teacher", scale=100.0))
     runs = read_runs([other, teacher, student(tmp_path, teacher=teacher)])

@@ -57,12 +57,28 @@ def test_pairs_without_a_number_do_not_count() -> None:
 def test_mirroring_is_correlated_over_both_versions() -> None:
     rows = [{"loss": loss, "mirrored_loss": loss + 10} for loss in RISING]
     found, change = correlate_mirroring([*rows, {"loss": 99.0, "mirrored_loss": None}, {"loss": 99.0}])
-    truth = spearmanr([0] * 8 + [1] * 8, [*RISING, *(RISING + 10)])
-    assert (found.n, found.rho, found.p, change) == (16, pytest.approx(truth[0]), pytest.approx(truth[1]), 10.0)
+    rho = spearmanr([0] * 8 + [1] * 8, [*RISING, *(RISING + 10)])[0]
+    assert (found.n, found.rho, change) == (8, pytest.approx(rho), 10.0)
+    assert found.p == pytest.approx(2 / 2**8)  # eight of eight rose
     assert found.verdict == "confirmed"
+    spread = [{"loss": loss, "mirrored_loss": 1.1 * loss} for loss in np.geomspace(1, 1e6, 20)]
+    assert correlate_mirroring(spread)[0].verdict == "confirmed"  # pair by pair, though the losses differ far more
+    alike, rounding = correlate_mirroring([{"loss": loss, "mirrored_loss": loss * (1 + 1e-6)} for loss in RISING])
+    assert (alike.rho, alike.verdict) == (0.0, "not seen here (p = 1.00)")
+    assert 0 < rounding < 1e-4
     missing, none = correlate_mirroring([{"loss": 1.0}])
     assert missing.verdict == "not tested (not measured)"
     assert np.isnan(none)
+
+
+def test_identical_pairs_do_not_count(tmp_path: Path) -> None:
+    run = read_tested(tmp_path, [3, 1, 2, 5, 4])
+    (ranking,) = run.rankings
+    same = [{**row, "pair": f"a/identical/{i}", "loss": 1e-6, "colors": 1e6} for i, row in enumerate(ranking.rows)]
+    run.rankings = [ranking._replace(rows=[*ranking.rows, *same])]
+    assert findings(run)["Few colours are better|colours"][:2] == ["5", "+1.00"]
+    run.rankings = [ranking._replace(rows=same)]
+    assert findings(run)["Few colours are better|colours"][0] == "5"  # where there are no others
 
 
 def test_the_reports_findings_are_tested_over_all_pairs(tmp_path: Path) -> None:

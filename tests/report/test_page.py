@@ -69,7 +69,9 @@ SECTIONS = [
 
 @pytest.fixture
 def page(tmp_path: Path) -> Path:
-    return write_page("A <report>", SECTIONS, tmp_path)
+    path, undrawn = write_page("A <report>", SECTIONS, tmp_path)
+    assert undrawn == ["The figure lost could not be drawn. a.png: cannot be read; run deepct test again"]
+    return path
 
 
 def test_every_figure_is_written_in_every_version(page: Path) -> None:

@@ -75,9 +75,10 @@ def write_test(folder: Path, checkpoint: str | Path, split: str = "train", losse
     )
     with (folder / "test.csv").open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["pair", "loss", "colors", "labels", "edges", "mirrored_loss"])
+        writer.writerow(["pair", "loss", "colors", "labels", "edges", "mirrored_loss", "extreme"])
         for index, loss in enumerate(losses):
-            writer.writerow([f"pair{index}", loss, 100 * loss, 2, 0.1 / loss, loss + 0.5])
+            extreme = {max(losses): "largest-1", min(losses): "smallest-1"}.get(loss, "")
+            writer.writerow([f"pair{index}", loss, 100 * loss, 2, 0.1 / loss, loss + 0.5, extreme])
     for name in ("largest-1", "smallest-1"):
         Image.fromarray(make_strip()).save(folder / "extremes" / f"{name}.png")
     return folder
