@@ -44,4 +44,5 @@ class WandbLogger(LightningWandbLogger):
         # Pictures of tables wait here for their upload; W&B's own place would be lost with the user's cache.
         os.environ.setdefault("WANDB_DATA_DIR", str(folder / "wandb"))
         kwargs.setdefault("log_model", not offline)
+        kwargs |= {"mode": "offline"} if offline else {}  # a process that has used W&B asks the environment no more
         super().__init__(project=project, name=name, save_dir=save_dir, offline=offline, id=id, **kwargs)

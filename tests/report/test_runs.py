@@ -73,7 +73,8 @@ def test_tests_beside_a_training_are_found_by_their_checkpoint(tmp_path: Path) -
     assert runs[1].rankings == []
     ranking = runs[0].rankings[0]
     assert ranking.rows[0] == {
-        "pair": "pair0", "loss": 3.0, "colors": 300.0, "labels": 2.0, "edges": 0.1 / 3, "mirrored_loss": 3.5, "extreme": "largest-1"
+        "pair": "pair0", "loss": 3.0, "colors": 300.0, "labels": 2.0, "edges": 0.1 / 3, "mirrored_loss": 3.5,
+        "extreme": "largest-1",
     }  # fmt: skip
     assert sorted(ranking.pictures) == ["largest-1", "smallest-1"]
 
