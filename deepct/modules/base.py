@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple, TypedDict
 
 import lightning as L
+import numpy as np
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
@@ -125,6 +126,7 @@ class TransferModule(L.LightningModule):
         self.anneal = anneal
         self.weights = weights
         self._validated: list[dict[str, Any]] = []
+        self._seed = 0
         self.save_hyperparameters(
             {
                 "_class_path": f"{type(self).__module__}.{type(self).__qualname__}",
@@ -176,6 +178,15 @@ class TransferModule(L.LightningModule):
             return True
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         return bool(every) and (self.global_step + 1) % every == 0
+
+    def on_fit_start(self) -> None:
+        """Know the run's seed, before steps have seeds of their own."""
+        self._seed = torch.initial_seed()
+
+    def on_train_batch_start(self, batch: TransferBatch, batch_idx: int) -> None:
+        """Let what a network draws follow from the step alone: some encoders drop paths at random."""
+        place = (self._seed, self.current_epoch, batch_idx, self.global_rank)
+        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0]))
 
     def training_step(self, batch: TransferBatch, batch_idx: int) -> Tensor:
         """The mean loss of the batch."""

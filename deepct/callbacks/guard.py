@@ -1,0 +1,148 @@
+"""What watches over a training that nobody watches."""
+
+import math
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+import torch.distributed
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from torch import Tensor
+
+from deepct import slurm
+from deepct.data.augment import TransferBatch
+from deepct.distributed import gather
+from deepct.errors import TrainingError
+
+_LISTED = 8
+
+
+class Guard(L.Callback):
+    """Stop a training that is told to stop, and one that goes astray.
+
+    A training that is sent SIGTERM ends its step, writes a whole checkpoint and ends; on SLURM, SIGUSR1 also puts the
+    job back into the queue. One signal to one process is enough: the processes agree, once a step, in the one exchange
+    that also tells whether the loss of each and the gradients are finite. Lightning's own handlers save in the midst of
+    a step, or wait for each other.
+
+    Attributes:
+        saved: the checkpoint that the training was stopped with.
+    """
+
+    def __init__(self) -> None:
+        self.saved: Path | None = None
+        self._told = 0
+        self._batch: TransferBatch | None = None
+        self._losses: list[tuple[Tensor, list[str]]] = []
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Listen to signals; Lightning restores the handlers that there were before the training."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._hear)
+            if slurm.job() is not None:
+                signal.signal(signal.SIGUSR1, self._hear)
+        if slurm.job() is not None and trainer.is_global_zero:
+            slurm.remember(_place(trainer).parent)
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: TransferBatch, batch_idx: int
+    ) -> None:
+        """Know whose loss comes next."""
+        self._batch = batch
+
+    def on_before_backward(self, trainer: L.Trainer, pl_module: L.LightningModule, loss: Tensor) -> None:
+        """Keep the loss, without waiting for it."""
+        assert self._batch is not None
+        self._losses.append((loss.detach(), self._batch.names))
+
+    def on_before_optimizer_step(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        """Look at losses, gradients and signals before the weights change.
+
+        Under float16 gradients may overflow, and the step is left out then: there, only the losses count.
+
+        Raises:
+            TrainingError: a loss or a gradient is not finite.
+        """
+        figures = [loss.float() for loss, _ in self._losses]
+        if getattr(trainer.precision_plugin, "scaler", None) is None:
+            gradients = [parameter.grad for parameter in pl_module.parameters() if parameter.grad is not None]
+            figures.append(torch.nn.utils.get_total_norm(gradients).float())
+        lost, told = self._agree((~torch.stack(figures).isfinite()).any().float(), pl_module.device)
+        if lost:
+            raise TrainingError(self._describe(trainer))
+        self._losses.clear()
+        if told:
+            self._told = int(told)
+            # Lightning stops on it once the step is over and logged.
+            trainer._signal_connector.received_sigterm = True
+
+    def on_validation_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any) -> None:
+        """Cut a validation short where the training is to stop."""
+        if trainer.sanity_checking or trainer.state.fn != "fit":
+            return
+        _, told = self._agree(torch.zeros((), device=pl_module.device), pl_module.device)
+        if told:
+            self._told = int(told)
+            raise SIGTERMException
+
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Let no weight into a checkpoint that is not a number.
+
+        Raises:
+            TrainingError: one is not finite.
+        """
+        for name, value in checkpoint["state_dict"].items():
+            if not value.isfinite().all():
+                raise TrainingError(
+                    f"step {trainer.global_step}: {name} is not finite, so no checkpoint is written; {_ADVICE}"
+                )
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """Write the checkpoint, and put a job back into SLURM's queue."""
+        if not isinstance(exception, SIGTERMException) or not self._told:
+            return
+        self.saved = _place(trainer)
+        trainer.save_checkpoint(self.saved)
+        if slurm.job() is not None and self._told == signal.SIGUSR1 and trainer.is_global_zero:
+            slurm.requeue()
+
+    def _hear(self, signum: int, frame: Any) -> None:
+        self._told = signum
+
+    def _agree(self, astray: Tensor, device: torch.device) -> tuple[float, float]:
+        """What any process says of each, after one exchange and one wait for the device."""
+        if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+            return float(astray), self._told
+        both = torch.stack([astray, torch.tensor(float(self._told), device=device)])
+        torch.distributed.all_reduce(both, torch.distributed.ReduceOp.MAX)
+        first, second = both.tolist()
+        return first, second
+
+    def _describe(self, trainer: L.Trainer) -> str:
+        mine = [(float(loss), names) for loss, names in self._losses]
+        lost = gather([name for loss, names in mine if not math.isfinite(loss) for name in names])
+        every = gather([name for _, names in mine for name in names])
+        names = lost or every
+        listed = ", ".join(names[:_LISTED]) + (f" and {len(names) - _LISTED} more" if len(names) > _LISTED else "")
+        what = "loss is" if lost else "gradients are"
+        return f"step {trainer.global_step}: the {what} not finite on {listed}; {_ADVICE}"
+
+
+_ADVICE = (
+    "the training has ended before its weights were spoilt, and its checkpoints are those from before; look at these "
+    "photos, lower --model.lr or give --trainer.gradient_clip_val, and go on with --ckpt_path LAST_CKPT"
+)
+
+
+def _place(trainer: L.Trainer) -> Path:
+    """Where the last checkpoint is."""
+    callback = trainer.checkpoint_callback
+    if isinstance(callback, ModelCheckpoint) and callback.dirpath is not None:
+        return Path(callback.last_model_path or Path(callback.dirpath) / "last.ckpt")
+    return Path(trainer.default_root_dir) / "last.ckpt"
