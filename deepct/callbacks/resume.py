@@ -18,6 +18,7 @@ class Resume(L.Callback):
 
     def __init__(self) -> None:
         self._pairs: int | None = None
+        self._is_first = False
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Bring the counts into order; a checkpoint that does not know its place keeps Lightning's."""
@@ -48,7 +49,14 @@ class Resume(L.Callback):
             trainer.train_dataloader.load_state_dict({"pairs": self._pairs})
             if not self._pairs:
                 trainer.fit_loop.epoch_loop.restarting = False
+            self._is_first = True
         self._pairs = None
+
+    def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any) -> None:
+        """Log under the step's own number; Lightning is one off after some checkpoints."""
+        if self._is_first:
+            trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step
+            self._is_first = False
 
 
 def _set(count: dict[str, int], ready: int, done: int) -> None:

@@ -167,6 +167,16 @@ class TransferModule(L.LightningModule):
         for state in checkpoint.get("lr_schedulers", ()):
             state["base_lrs"] = [self.lr] * len(state["base_lrs"])
 
+    def on_train_start(self) -> None:
+        """Resume with the learning rate of the step that comes next: a schedule sets it only after each step."""
+        for config in self.trainer.lr_scheduler_configs:
+            schedule = config.scheduler
+            assert isinstance(schedule, torch.optim.lr_scheduler.LambdaLR)
+            for group, lr, factor in zip(
+                schedule.optimizer.param_groups, schedule.base_lrs, schedule.lr_lambdas, strict=True
+            ):
+                group["lr"] = lr * factor(schedule.last_epoch)
+
     def schedule(self) -> dict[str, float]:
         """What this step is trained with: the learning rate and the weights of the loss."""
         return {"lr": self.trainer.optimizers[0].param_groups[0]["lr"], **named_weights(self.weights)}
