@@ -2,15 +2,16 @@
 
 import csv
 import os
-from collections.abc import Callable
+import signal
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import pytest
 import torch
-from test_cli import CONF, best, words
+from test_cli import best, words
 
+from deepct.callbacks import guard
 from deepct.cli import main
 
 EPOCHS = 3
@@ -77,8 +78,10 @@ SETTINGS = {
     "steps": ("teacher-map", ("--trainer.max_epochs", "-1", "--trainer.max_steps", str(EPOCHS * STEPS))),
     "validations within the epoch": (
         "teacher-map",
-        ("--trainer.max_epochs", "-1", "--trainer.max_steps", str(EPOCHS * STEPS), "--trainer.val_check_interval", "3")
-        + ("--trainer.check_val_every_n_epoch", "null"),
+        (
+            *("--trainer.max_epochs", "-1", "--trainer.max_steps", str(EPOCHS * STEPS)),
+            *("--trainer.val_check_interval", "3", "--trainer.check_val_every_n_epoch", "null"),
+        ),
     ),
     "phases": ("student-phases", ("--trainer.max_epochs", str(EPOCHS))),
 }
@@ -100,8 +103,6 @@ class StopAt(L.Callback):
         self.step = step
 
     def on_before_backward(self, trainer: L.Trainer, *_: Any) -> None:
-        import signal
-
         if trainer.global_step == self.step:
             os.kill(os.getpid(), signal.SIGTERM)
 
@@ -118,3 +119,29 @@ def test_a_training_stopped_at_any_step_goes_on_as_if_it_had_not_been(training: 
         assert main([*training, "--ckpt_path", str(newest(folder))]) == 0
         assert_same(state(newest(folder)), whole, f"step {step}")
         assert logged(folder) == losses, step
+
+
+def test_a_training_goes_on_from_any_checkpoint_of_any_kind(
+    training: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, "KEPT_EVERY", 0.0)
+    made: dict[str, Path] = {}
+    save = L.Trainer.save_checkpoint
+
+    def keep(trainer: L.Trainer, path: Any, *more: Any) -> None:
+        save(trainer, path, *more)
+        kept = tmp_path / f"{len(made)}.ckpt"
+        made[kept.name] = kept
+        kept.write_bytes(Path(path).read_bytes())
+
+    with monkeypatch.context() as patch:
+        patch.setattr(L.Trainer, "save_checkpoint", keep)
+        assert main(training) == 0
+    whole = state(newest(tmp_path))
+    assert len(made) > EPOCHS * STEPS
+    for path in made.values():
+        folder = path.with_suffix("")
+        folder.mkdir()
+        os.chdir(folder)
+        assert main([*training, "--ckpt_path", str(path)]) == 0
+        assert_same(state(newest(folder)), whole, path.name)

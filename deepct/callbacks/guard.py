@@ -3,6 +3,7 @@
 import math
 import signal
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,21 @@ from deepct.data.augment import TransferBatch
 from deepct.distributed import gather
 from deepct.errors import TrainingError
 
-_LISTED = 8
+KEPT_EVERY = 600.0
+"""How long a training goes on before its state is written again, seconds."""
+
+_LISTED = 8  # pairs that an error names
 
 
 class Guard(L.Callback):
-    """Stop a training that is told to stop, and one that goes astray.
+    """Keep a training's state, stop it where it is told to stop, and where it goes astray.
+
+    ``last.ckpt`` is written every ten minutes and at the end: Lightning writes it only where it also keeps a best
+    checkpoint, which may be long ago.
 
     A training that is sent SIGTERM ends its step, writes a whole checkpoint and ends; on SLURM, SIGUSR1 also puts the
     job back into the queue. One signal to one process is enough: the processes agree, once a step, in the one exchange
-    that also tells whether the loss of each and the gradients are finite. Lightning's own handlers save in the midst of
+    that also tells whether losses and gradients are finite. Lightning's own handlers save in the midst of
     a step, or wait for each other.
 
     Attributes:
@@ -36,6 +43,8 @@ class Guard(L.Callback):
     def __init__(self) -> None:
         self.saved: Path | None = None
         self._told = 0
+        self._kept = 0.0
+        self._is_due = False
         self._batch: TransferBatch | None = None
         self._losses: list[tuple[Tensor, list[str]]] = []
 
@@ -45,8 +54,10 @@ class Guard(L.Callback):
             signal.signal(signal.SIGTERM, self._hear)
             if slurm.job() is not None:
                 signal.signal(signal.SIGUSR1, self._hear)
-        if slurm.job() is not None and trainer.is_global_zero:
-            slurm.remember(_place(trainer).parent)
+        place = _place(trainer)
+        if place is not None and slurm.job() is not None and trainer.is_global_zero:
+            slurm.remember(place.parent)
+        self._kept = time.monotonic()
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: TransferBatch, batch_idx: int
@@ -73,20 +84,31 @@ class Guard(L.Callback):
         if getattr(trainer.precision_plugin, "scaler", None) is None:
             gradients = [parameter.grad for parameter in pl_module.parameters() if parameter.grad is not None]
             figures.append(torch.nn.utils.get_total_norm(gradients).float())
-        lost, told = self._agree((~torch.stack(figures).isfinite()).any().float(), pl_module.device)
+        is_due = time.monotonic() - self._kept > KEPT_EVERY
+        lost, told, due = _agree((~torch.stack(figures).isfinite()).any(), float(self._told), float(is_due))
         if lost:
             raise TrainingError(self._describe(trainer))
         self._losses.clear()
+        self._is_due = bool(due)
         if told:
             self._told = int(told)
             # Lightning stops on it once the step is over and logged.
             trainer._signal_connector.received_sigterm = True
 
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any) -> None:
+        """Keep the state of the training now and then."""
+        if self._is_due:
+            self._keep(trainer)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Keep the last state."""
+        self._keep(trainer)
+
     def on_validation_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any) -> None:
         """Cut a validation short where the training is to stop."""
         if trainer.sanity_checking or trainer.state.fn != "fit":
             return
-        _, told = self._agree(torch.zeros((), device=pl_module.device), pl_module.device)
+        _, told = _agree(torch.zeros((), device=pl_module.device), float(self._told))
         if told:
             self._told = int(told)
             raise SIGTERMException
@@ -107,22 +129,22 @@ class Guard(L.Callback):
         """Write the checkpoint, and put a job back into SLURM's queue."""
         if not isinstance(exception, SIGTERMException) or not self._told:
             return
+        self._keep(trainer)
         self.saved = _place(trainer)
-        trainer.save_checkpoint(self.saved)
         if slurm.job() is not None and self._told == signal.SIGUSR1 and trainer.is_global_zero:
             slurm.requeue()
 
     def _hear(self, signum: int, frame: Any) -> None:
         self._told = signum
 
-    def _agree(self, astray: Tensor, device: torch.device) -> tuple[float, float]:
-        """What any process says of each, after one exchange and one wait for the device."""
-        if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-            return float(astray), self._told
-        both = torch.stack([astray, torch.tensor(float(self._told), device=device)])
-        torch.distributed.all_reduce(both, torch.distributed.ReduceOp.MAX)
-        first, second = both.tolist()
-        return first, second
+    def _keep(self, trainer: L.Trainer) -> None:
+        callback, place = trainer.checkpoint_callback, _place(trainer)
+        if place is None:
+            return
+        assert isinstance(callback, ModelCheckpoint)
+        callback.last_model_path = str(place)  # it would take another name where it finds the file
+        trainer.save_checkpoint(place)
+        self._kept, self._is_due = time.monotonic(), False
 
     def _describe(self, trainer: L.Trainer) -> str:
         mine = [(float(loss), names) for loss, names in self._losses]
@@ -134,15 +156,24 @@ class Guard(L.Callback):
         return f"step {trainer.global_step}: the {what} not finite on {listed}; {_ADVICE}"
 
 
+def _agree(lost: Tensor, *others: float) -> list[float]:
+    """What any process says of each, after one exchange and one wait for the device."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return [float(lost), *others]
+    said = torch.cat([lost.float().view(1), torch.tensor(others, device=lost.device)])
+    torch.distributed.all_reduce(said, torch.distributed.ReduceOp.MAX)
+    return said.tolist()
+
+
 _ADVICE = (
     "the training has ended before its weights were spoilt, and its checkpoints are those from before; look at these "
     "photos, lower --model.lr or give --trainer.gradient_clip_val, and go on with --ckpt_path LAST_CKPT"
 )
 
 
-def _place(trainer: L.Trainer) -> Path:
-    """Where the last checkpoint is."""
+def _place(trainer: L.Trainer) -> Path | None:
+    """Where ``last.ckpt`` is; None where the training keeps no checkpoints."""
     callback = trainer.checkpoint_callback
-    if isinstance(callback, ModelCheckpoint) and callback.dirpath is not None:
-        return Path(callback.last_model_path or Path(callback.dirpath) / "last.ckpt")
-    return Path(trainer.default_root_dir) / "last.ckpt"
+    if trainer.fast_dev_run or not isinstance(callback, ModelCheckpoint):  # type: ignore[attr-defined]
+        return None
+    return Path(callback.last_model_path or callback.format_checkpoint_name({}, callback.CHECKPOINT_NAME_LAST))

@@ -28,10 +28,10 @@ class Resume(L.Callback):
             return
         batches, epochs = loops["epoch_loop.batch_progress"], loops["epoch_progress"]
         started = epochs["current"]["started"]
-        is_whole = batches["is_last_batch"] or epochs["current"]["processed"] == started
         order = trainer.datamodule.training_order()  # type: ignore[attr-defined]  # a checkpoint with a place has one
-        begun = 0 if is_whole else places[0]["pairs"] // order.pairs_per_step
-        is_whole |= begun == order.steps  # steps that are larger now
+        begun = places[0]["pairs"] // order.pairs_per_step
+        is_between = not places[0]["pairs"] and epochs["current"]["processed"] == started
+        is_whole = batches["is_last_batch"] or begun == order.steps or is_between
         begun = 0 if is_whole else begun
         self._pairs = places[0]["pairs"] = begun * order.pairs_per_step
         done = started if is_whole else started - 1
