@@ -10,10 +10,12 @@ from typing import Any
 
 import lightning as L
 import torch
+from torch.distributed import GradBucket
 from torch.nn.parallel import DistributedDataParallel
 
 from deepct.data.augment import TransferBatch
 from deepct.data.datamodule import PairDataModule
+from deepct.histogram import pair_histograms
 from deepct.modules import Student
 
 
@@ -31,6 +33,16 @@ class StopAt(L.Callback):
 
     def on_before_backward(self, trainer: L.Trainer, *_: Any) -> None:
         if trainer.global_step == self.step and trainer.global_rank == self.rank:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+class StopInValidation(L.Callback):
+    """Send this process SIGTERM while the first batch of the first validation is measured."""
+
+    def on_validation_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, index: int
+    ) -> None:
+        if index == 0:
             os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -88,7 +100,7 @@ class Look(L.Callback):
         if isinstance(wrapped, DistributedDataParallel):
             wrapped.register_comm_hook(None, self._exchange)
 
-    def _exchange(self, state: None, bucket: Any) -> Any:
+    def _exchange(self, state: None, bucket: GradBucket) -> torch.futures.Future[torch.Tensor]:
         from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
         self.exchanged[-1] += bucket.buffer().numel()
@@ -98,11 +110,12 @@ class Look(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: TransferBatch, _: int
     ) -> None:
         self.exchanged.append(0)
-        study = pl_module.network.study(batch.source, batch.reference, batch.source_labels, batch.reference_labels)
-        histograms = [part for part in _tensors(study) if len(part) == len(batch.names)]
-        assert histograms
+        labels = batch.source_labels, batch.reference_labels
+        counted = pair_histograms(batch.source, batch.reference, *labels, 64, 8)
+        wholes = len(counted.reference) - len(batch.names)  # those of labels stand before them
         for index, name in enumerate(batch.names):
-            parts = [part[index] for part in (*batch[:5], *histograms)]
+            shown = [wholes + index] if counted.rows is None else counted.rows[index].unique()
+            parts = [part[index] for part in batch[:5]] + [counted.source[index], counted.reference[shown]]
             digest = hashlib.sha256(b"".join(part.contiguous().numpy().tobytes() for part in parts)).hexdigest()
             self.batches.append({"step": trainer.global_step, "name": name, "digest": digest})
 
@@ -120,10 +133,3 @@ class Look(L.Callback):
             "without_gradient": [n for n, p in pl_module.named_parameters() if p.requires_grad and p.grad is None],
         }
         Path(f"seen-{trainer.global_rank}.json").write_text(json.dumps(seen))
-
-
-def _tensors(value: Any) -> list[torch.Tensor]:
-    """All tensors of nested tuples, in order."""
-    if isinstance(value, torch.Tensor):
-        return [value]
-    return [tensor for part in value for tensor in _tensors(part)] if isinstance(value, tuple | list) else []
