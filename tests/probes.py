@@ -93,6 +93,7 @@ class Look(L.Callback):
     def __init__(self) -> None:
         self.batches: list[dict[str, Any]] = []
         self.exchanged: list[int] = []
+        self.without_gradient: set[str] = set()
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         assert isinstance(trainer.datamodule, PairDataModule)
@@ -119,6 +120,10 @@ class Look(L.Callback):
             digest = hashlib.sha256(b"".join(part.contiguous().numpy().tobytes() for part in parts)).hexdigest()
             self.batches.append({"step": trainer.global_step, "name": name, "digest": digest})
 
+    def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+        trained = {name: parameter for name, parameter in pl_module.named_parameters() if parameter.requires_grad}
+        self.without_gradient |= {name for name, parameter in trained.items() if parameter.grad is None}
+
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         assert isinstance(pl_module, Student)
         assert pl_module.teacher is not None
@@ -130,6 +135,6 @@ class Look(L.Callback):
             "trained": sum(p.numel() for p in pl_module.parameters() if p.requires_grad),
             "teachers": sum(p.data_ptr() in taught for p in wrapped.parameters()),
             "find_unused": getattr(wrapped, "find_unused_parameters", None),
-            "without_gradient": [n for n, p in pl_module.named_parameters() if p.requires_grad and p.grad is None],
+            "without_gradient": sorted(self.without_gradient),
         }
         Path(f"seen-{trainer.global_rank}.json").write_text(json.dumps(seen))
