@@ -15,7 +15,7 @@ from deepct.callbacks import Guard, LutWriter, Pace, PredictionWriter, Resume, R
 from deepct.errors import CheckpointError, DeepctError
 from deepct.modules import Student, TransferModule
 from deepct.networks import WEIGHTS_SUFFIX, TransferNetwork, load_network, read_checkpoint, shipped_weights
-from deepct.saving import WholeFiles, remove_leftovers
+from deepct.saving import WholeFiles, WholeTrainer, remove_leftovers
 
 STOPPED = 143
 """The exit status of a training that was told to stop, as of any process that SIGTERM ends."""
@@ -57,6 +57,7 @@ class DeepctCLI(LightningCLI):
             L.LightningDataModule,
             save_config_callback=RunConfig,
             save_config_kwargs={"overwrite": True},
+            trainer_class=WholeTrainer,
             trainer_defaults={"callbacks": [TestResults(), Pace(), self._record, Resume(), self._guard]},
             seed_everything_default=0,
             subclass_mode_model=True,

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
@@ -51,6 +52,28 @@ class WholeFiles(TorchCheckpointIO):
                 f"{path}: cannot be written ({error.strerror or error}), so the training has ended; make room, then go "
                 "on with the same command and --ckpt_path LAST_CKPT: checkpoints that were written before are whole"
             ) from error
+
+
+class WholeTrainer(L.Trainer):
+    """A trainer whose processes end together where a checkpoint cannot be written, which the first one alone knows."""
+
+    def save_checkpoint(
+        self, filepath: str | Path, weights_only: bool | None = None, storage_options: Any = None
+    ) -> None:
+        """Write a checkpoint; every process must ask.
+
+        Raises:
+            TrainingError: it cannot be written.
+        """
+        checkpoint = self._checkpoint_connector.dump_checkpoint(weights_only)
+        failure = ""
+        try:
+            self.strategy.save_checkpoint(checkpoint, filepath, storage_options=storage_options)
+        except TrainingError as error:
+            failure = str(error)
+        failure = self.strategy.broadcast(failure)
+        if failure:
+            raise TrainingError(failure)
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.distributed import GradBucket
 from torch.nn.parallel import DistributedDataParallel
 
@@ -44,6 +45,16 @@ class StopInValidation(L.Callback):
     ) -> None:
         if index == 0:
             os.kill(os.getpid(), signal.SIGTERM)
+
+
+class BlockTheWay(L.Callback):
+    """Let no checkpoint be written: folders stand where they would be."""
+
+    def on_train_start(self, trainer: L.Trainer, *_: Any) -> None:
+        assert isinstance(trainer.checkpoint_callback, ModelCheckpoint)
+        if trainer.is_global_zero:
+            for name in ("best", "last"):
+                (Path(str(trainer.checkpoint_callback.dirpath)) / f"{name}.ckpt.partial" / "x").mkdir(parents=True)
 
 
 class Slow(L.Callback):
