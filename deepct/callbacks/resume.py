@@ -24,7 +24,7 @@ class Resume(L.Callback):
         """Bring the counts into order; a checkpoint that does not know its place keeps Lightning's."""
         loops = checkpoint["loops"]["fit_loop"]
         places = loops["state_dict"].get("combined_loader")
-        if not places:
+        if not places or trainer.state.fn != "fit":
             return
         batches, epochs = loops["epoch_loop.batch_progress"], loops["epoch_progress"]
         started = epochs["current"]["started"]
