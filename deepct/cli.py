@@ -199,6 +199,7 @@ def _run_lightning(words: list[str]) -> int:
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
     from deepct.runner import DeepctCLI
+    from deepct.saving import explain_full_disk
 
     gc.enable()
     try:
@@ -206,6 +207,11 @@ def _run_lightning(words: list[str]) -> int:
     except MisconfigurationException as error:
         hint = "; to run on what is here: --trainer.accelerator auto --trainer.devices 1 --trainer.precision 32-true"
         raise DeepctError(f"{str(error).rstrip('.!')}{hint if 'gpu' in str(error).lower() else ''}") from error
+    except OSError as error:
+        explained = explain_full_disk(error)
+        if explained is None:
+            raise
+        raise explained from error
     cli.close()
     return cli.status
 

@@ -19,3 +19,7 @@ class ConfigError(DeepctError, ValueError):
 
 class CheckpointError(DeepctError):
     """A checkpoint is missing, broken, or of another kind."""
+
+
+class TrainingError(DeepctError):
+    """A training went astray, or what it makes cannot be kept."""

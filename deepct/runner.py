@@ -6,14 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from deepct.callbacks import LutWriter, Pace, PredictionWriter, RunRecord, TestResults
+from deepct import slurm
+from deepct.callbacks import Guard, LutWriter, Pace, PredictionWriter, Resume, RunRecord, TestResults
 from deepct.callbacks.folder import run_folder
 from deepct.errors import CheckpointError, DeepctError
 from deepct.modules import Student, TransferModule
 from deepct.networks import WEIGHTS_SUFFIX, TransferNetwork, load_network, read_checkpoint, shipped_weights
+from deepct.saving import WholeFiles, WholeTrainer, remove_leftovers
+
+STOPPED = 143
+"""The exit status of a training that was told to stop, as of any process that SIGTERM ends."""
 
 
 class RunConfig(SaveConfigCallback):
@@ -52,12 +59,14 @@ class DeepctCLI(LightningCLI):
         self._weights: TransferNetwork | None = None
         self._luts: LutWriter | None = None
         self._record = RunRecord()
+        self._guard = Guard()
         super().__init__(
             TransferModule,
             L.LightningDataModule,
             save_config_callback=RunConfig,
             save_config_kwargs={"save_to_log_dir": False},
-            trainer_defaults={"callbacks": [TestResults(), Pace(), self._record]},
+            trainer_class=WholeTrainer,
+            trainer_defaults={"callbacks": [TestResults(), Pace(), self._record, Resume(), self._guard]},
             seed_everything_default=0,
             subclass_mode_model=True,
             subclass_mode_data=True,
@@ -91,6 +100,8 @@ class DeepctCLI(LightningCLI):
         path = self.config[command].get("ckpt_path")
         if path is None and command == "predict":
             path = shipped_weights()
+        if path is None and command == "fit":
+            path = self._go_on()
         self._record.checkpoint = None if path is None else str(Path(path).resolve())
         if path is not None and Path(path).suffix == WEIGHTS_SUFFIX:
             self._take_weights(path)
@@ -104,9 +115,16 @@ class DeepctCLI(LightningCLI):
                     "--model.teacher"
                 )
             if command == "fit":
+                remove_leftovers(Path(path).parent)
                 self._resume_dashboard(checkpoint.get("callbacks", {}).get(RunRecord.__name__, {}).get("wandb_id"))
         elif command != "fit":
             raise CheckpointError(f"deepct {command} needs the checkpoint of a training: --ckpt_path CKPT")
+
+    def _go_on(self) -> str | None:
+        """The checkpoint that a job of SLURM goes on from, where it is started again."""
+        path = slurm.last_checkpoint()
+        self.config.fit.ckpt_path = path and str(path)
+        return self.config.fit.ckpt_path
 
     def _resume_dashboard(self, wandb_id: str | None) -> None:
         """Go on under the id that the training has on W&B, unless another is asked for."""
@@ -124,6 +142,24 @@ class DeepctCLI(LightningCLI):
         model = {"class_path": kind, "init_args": {"network": network}}
         self.config = self.parser.parse_object({command: {"model": model}}, self.config)
         self.config[command].ckpt_path = None
+
+    def instantiate_trainer(self, **settings: Any) -> L.Trainer:
+        """A trainer whose checkpoints are whole, unless it was given a way of its own to write them."""
+        trainer = super().instantiate_trainer(**settings)
+        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
+            trainer.strategy.checkpoint_io = WholeFiles()
+        return trainer
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Run, and where the command was told to stop say how to go on."""
+        try:
+            super()._run_subcommand(subcommand)
+        except SIGTERMException:
+            self.status = STOPPED
+            saved = self._guard.saved
+            if saved is not None and self.trainer.is_global_zero:
+                steps = self.trainer.global_step
+                print(f"stopped after {steps} steps; to go on, give the same command and --ckpt_path {saved}")
 
     def after_instantiate_classes(self) -> None:
         """Load weights alone; a whole checkpoint is loaded by Lightning."""

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +14,7 @@ from torch.utils.data import DataLoader
 from deepct.ade20k import CLASSES
 from deepct.data.augment import TransferBatch, prepare_batch
 from deepct.data.dataset import PairDataset, collate
-from deepct.data.loader import EachOnce, WatchedLoader
+from deepct.data.loader import EachOnce, Shuffled, TrainingLoader, WatchedLoader
 from deepct.data.pairs import Pair, PairKind, Scene, check_scenes, fivek_scenes, make_pairs, photo_scenes, split_scenes
 from deepct.data.prepare import prepared_size
 from deepct.data.regions import build_regions, regions_folder
@@ -85,6 +86,7 @@ class PairDataModule(L.LightningDataModule):
         self.seed = seed
         self.split = split
         self.datasets: dict[str, PairDataset] = {}
+        self._run_seed = 0
 
     def prepare_data(self) -> None:
         """Build the embedded photos and find the photos' regions, where they are asked for.
@@ -114,7 +116,10 @@ class PairDataModule(L.LightningDataModule):
             for name, split in zip(("train", "val", "test"), splits, strict=True):
                 pairs = make_pairs((scene for scene in split if scene.name in readable), self.kinds)
                 self.datasets[name] = self._dataset(pairs, augment=name == "train")
-        processes = self.trainer.world_size if self.trainer is not None else 1
+        processes, _ = self._processes()
+        self._run_seed = torch.initial_seed()
+        if self.trainer is not None:  # where nobody chose a seed each process has its own, and the first one's counts
+            self._run_seed = self.trainer.strategy.broadcast(self._run_seed)
         for name in {"fit": ("train", "val"), "validate": ("val",), "test": (self.split,)}.get(stage, ()):
             if len(self.datasets[name]) < processes:
                 sizes = ", ".join(f"{key} {len(value)}" for key, value in self.datasets.items())
@@ -154,18 +159,25 @@ class PairDataModule(L.LightningDataModule):
         return None if batch is None else prepare_batch(batch)
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Shuffled; the last, smaller batch of an epoch is left out unless it is the only one."""
-        return self._loader(
-            self.datasets["train"], shuffle=True, drop_last=len(self.datasets["train"]) >= self.batch_size
-        )
+        """Shuffled; the last, smaller batch of an epoch is left out unless it is the only one.
+
+        Order and augmentation follow from the run's seed (``seed_everything``) and the epoch: they are the same on any
+        number of devices whose batches add up to the same, and for any number of workers.
+        """
+        return self._loader(TrainingLoader, self.datasets["train"], self.training_order())
+
+    def training_order(self) -> Shuffled:
+        """In which order this process is dealt the training pairs."""
+        return Shuffled(self.datasets["train"], self.batch_size, *self._processes(), self._run_seed)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Every validation pair once, in order."""
-        return self._loader(self.datasets["val"])
+        return self._loader(WatchedLoader, self.datasets["val"], self._each_once(self.datasets["val"]))
 
     def test_dataloader(self) -> DataLoader[Any]:
         """Every pair of the split once, in order, without augmentation."""
-        return self._loader(self._dataset(self.datasets[self.split].pairs, augment=False))
+        data = self._dataset(self.datasets[self.split].pairs, augment=False)
+        return self._loader(WatchedLoader, data, self._each_once(data))
 
     def describe(self) -> dict[str, Any]:
         """What the data are: how many pairs each split has, and a fingerprint of the files.
@@ -190,11 +202,18 @@ class PairDataModule(L.LightningDataModule):
         regions = self.masks == REGIONS or self.layout == "samples"
         return [f"region {label}" for label in range(len(CLASSES))] if regions else CLASSES
 
-    def _loader(self, data: PairDataset, shuffle: bool = False, drop_last: bool = False) -> DataLoader[Any]:
-        sampler = None
-        if not shuffle and self.trainer is not None and self.trainer.world_size > 1:
-            sampler = EachOnce(data, self.trainer.world_size, self.trainer.global_rank)
-        return WatchedLoader(
+    def _processes(self) -> tuple[int, int]:
+        """How many processes there are, and this one's number."""
+        return (1, 0) if self.trainer is None else (self.trainer.world_size, self.trainer.global_rank)
+
+    def _each_once(self, data: PairDataset) -> EachOnce | None:
+        processes, rank = self._processes()
+        return EachOnce(data, processes, rank) if processes > 1 else None
+
+    def _loader(
+        self, kind: type[WatchedLoader], data: PairDataset, sampler: Shuffled | EachOnce | None
+    ) -> DataLoader[Any]:
+        return kind(
             data,
             self.batch_size,
             sampler=sampler,
@@ -203,8 +222,6 @@ class PairDataModule(L.LightningDataModule):
             worker_init_fn=_start_worker,
             collate_fn=collate,
             pin_memory=torch.cuda.is_available(),
-            shuffle=shuffle,
-            drop_last=drop_last,
         )
 
 
@@ -212,3 +229,6 @@ def _start_worker(_: int) -> None:
     import cv2
 
     cv2.setNumThreads(0)  # the workers share the cores already
+    # Who ends a job tells every process of it; the workers stay until the training has been saved.
+    for told in (signal.SIGTERM, getattr(signal, "SIGUSR1", signal.SIGTERM)):
+        signal.signal(told, signal.SIG_IGN)

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
 from deepct.data.image import find_reduction, photo_size, read_photo, to_planes
-from deepct.data.loader import NO_PAIR
+from deepct.data.loader import NO_PAIR, Draw
 from deepct.data.masks import read_mask, resize_labels
 from deepct.data.pairs import Pair, PairKind
 from deepct.data.retouch import faint_retouch, random_capture, random_retouch
@@ -78,8 +78,8 @@ class PairDataset(Dataset[Sample | None]):
     The shorter side is resized to ``resize``, then a ``size`` px crop is taken: at random and possibly mirrored for
     training, from the centre otherwise. With ``zoom``, and of disjoint pairs, parts of any size and shape are taken,
     all of the photo or of its half for evaluation, and brought to ``size`` by picking pixels, so that colours keep the
-    spread that they have in the photo; these are not mirrored. Evaluation samples depend on the pair's name alone,
-    never on order or process.
+    spread that they have in the photo; these are not mirrored. Evaluation samples depend on the pair's name alone, and
+    training samples on the name and the seed that they are asked for with, never on order or process.
 
     Args:
         pairs: what to read.
@@ -123,29 +123,32 @@ class PairDataset(Dataset[Sample | None]):
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def __getitem__(self, index: int) -> Sample | None:
+    def __getitem__(self, index: int | Draw) -> Sample | None:
         """Read one pair; :data:`deepct.data.loader.NO_PAIR` is None.
+
+        A training sample that is asked for by its index alone draws its seed from torch's generator.
 
         A photo that turns out to be unreadable costs itself alone: in training the next pair takes its place, in
         evaluation its pair is None, and :func:`collate` leaves it out.
         """
         if index == NO_PAIR:
             return None
+        first, seed = index if isinstance(index, Draw) else (index, self._draw_seed())
         for offset in range(len(self.pairs)):
-            pair = self.pairs[(index + offset) % len(self.pairs)]
+            pair = self.pairs[(first + offset) % len(self.pairs)]
             try:
-                return self._read(pair)
+                return self._read(pair, seed)
             except ImageError as error:
                 _log.warning("left out: %s", error)
                 if not self.augment:
                     return None
         raise DataError("not one photo of the training set can be read; see the warnings above")
 
-    def _read(self, pair: Pair) -> Sample:
-        # All randomness of a sample follows from its name and, in training, from torch's generator.
-        seed = zlib.crc32(pair.name.encode())
-        if self.augment:
-            seed ^= int(torch.randint(2**31, ()))
+    def _draw_seed(self) -> int:
+        return int(torch.randint(2**31, ())) if self.augment else 0
+
+    def _read(self, pair: Pair, seed: int) -> Sample:
+        seed ^= zlib.crc32(pair.name.encode())
         rng = np.random.default_rng(seed)
         source, target = self._photos(pair)
         labels = np.full(source.shape[:2], UNLABELLED, dtype=np.uint8)

@@ -1,13 +1,26 @@
-"""How samples reach the devices."""
+"""How samples reach the devices, and in which order."""
 
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 NO_PAIR = -1
 """The index that stands for no pair: its sample is None."""
+
+
+class Draw(NamedTuple):
+    """A training sample that is asked for.
+
+    Attributes:
+        pair: its index.
+        seed: of all that is random about it.
+    """
+
+    pair: int
+    seed: int
 
 
 class WatchedLoader(DataLoader[Any]):
@@ -30,6 +43,72 @@ class WatchedLoader(DataLoader[Any]):
             finally:
                 self.waited += time.perf_counter() - start
             yield batch
+
+
+class Shuffled(DistributedSampler[Draw]):
+    """Deal a data set out for training, so that a step holds the same pairs on any number of processes.
+
+    The order and every sample's seed follow from the seed and the epoch alone. What does not fill a step is left out of
+    the epoch, unless it is all there is: then each process gets equally many, as many as come out even.
+
+    Args:
+        data: the data set, of as many pairs as processes or more.
+        batch_size: pairs a step, of each process.
+        processes: how many there are.
+        rank: this one's number.
+        seed: of order and samples.
+
+    Attributes:
+        steps: how many an epoch has.
+        start: the step with which the next epoch begins; it goes back to 0 once that has begun.
+    """
+
+    def __init__(self, data: Dataset[Any], batch_size: int, processes: int, rank: int, seed: int) -> None:
+        super().__init__(data, processes, rank, seed=seed)
+        self.start = 0
+        pairs = len(data)  # type: ignore[arg-type]
+        self._share = min(batch_size, pairs // processes)
+        self.steps = pairs // self.pairs_per_step
+        self.num_samples = self.steps * self._share
+
+    @property
+    def pairs_per_step(self) -> int:
+        """How many pairs a step has, those of all processes together."""
+        return self._share * self.num_replicas
+
+    def __iter__(self) -> Iterator[Draw]:
+        start, self.start = self.start, 0
+        rng = np.random.default_rng((self.seed, self.epoch))
+        pairs = len(self.dataset)  # type: ignore[arg-type]
+        order, seeds = rng.permutation(pairs).tolist(), rng.integers(2**31, size=pairs).tolist()
+        for step in range(start, self.steps):
+            first = step * self.pairs_per_step + self.rank * self._share
+            for place in range(first, first + self._share):
+                yield Draw(order[place], seeds[place])
+
+
+class TrainingLoader(WatchedLoader):
+    """A loader that can go on in the middle of an epoch; what comes before is not read again.
+
+    It knows its place where its sampler is :class:`Shuffled`, which Lightning replaces to overfit.
+    """
+
+    _given: int = 0
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        self._given = self.sampler.start if isinstance(self.sampler, Shuffled) else 0
+        for batch in super().__iter__():
+            self._given += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """``pairs``: how many of this epoch were given out, by all processes together."""
+        return {"pairs": self._given * self.sampler.pairs_per_step if isinstance(self.sampler, Shuffled) else 0}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Begin the next epoch after so many pairs, rounded down to whole steps."""
+        if isinstance(self.sampler, Shuffled):
+            self.sampler.start = state["pairs"] // self.sampler.pairs_per_step
 
 
 class EachOnce(DistributedSampler[int]):

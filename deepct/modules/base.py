@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple, TypedDict
 
 import lightning as L
+import numpy as np
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
@@ -128,6 +129,7 @@ class TransferModule(L.LightningModule):
         self.anneal = anneal
         self.weights = weights
         self.validated: list[dict[str, Any]] = []
+        self._seed = 0
         self.save_hyperparameters(
             {
                 "_class_path": f"{type(self).__module__}.{type(self).__qualname__}",
@@ -168,6 +170,16 @@ class TransferModule(L.LightningModule):
         for state in checkpoint.get("lr_schedulers", ()):
             state["base_lrs"] = [self.lr] * len(state["base_lrs"])
 
+    def on_train_start(self) -> None:
+        """Resume with the learning rate of the step that comes next: a schedule sets it only after each step."""
+        for config in self.trainer.lr_scheduler_configs:
+            schedule = config.scheduler
+            assert isinstance(schedule, torch.optim.lr_scheduler.LambdaLR)
+            for group, lr, factor in zip(
+                schedule.optimizer.param_groups, schedule.base_lrs, schedule.lr_lambdas, strict=True
+            ):
+                group["lr"] = lr * factor(schedule.last_epoch)
+
     def schedule(self) -> dict[str, float]:
         """What this step is trained with: the learning rate and the weights of the loss."""
         return {"lr": self.trainer.optimizers[0].param_groups[0]["lr"], **named_weights(self.weights)}
@@ -179,6 +191,15 @@ class TransferModule(L.LightningModule):
             return True
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         return bool(every) and (self.global_step + 1) % every == 0
+
+    def on_fit_start(self) -> None:
+        """Know the run's seed, before steps have seeds of their own."""
+        self._seed = torch.initial_seed()
+
+    def on_train_batch_start(self, batch: TransferBatch, batch_idx: int) -> None:
+        """Let what a network draws follow from the step alone: some encoders drop paths at random."""
+        place = (self._seed, self.current_epoch, batch_idx, self.global_rank)
+        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0]))
 
     def training_step(self, batch: TransferBatch, batch_idx: int) -> Tensor:
         """The mean loss of the batch."""

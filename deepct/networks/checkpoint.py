@@ -146,8 +146,8 @@ def read_checkpoint(path: str | Path, map_location: str | torch.device = "cpu") 
         checkpoint = torch.load(path, map_location=map_location, weights_only=True)
     except Exception as error:  # torch raises many types here, none of which says what to do
         raise CheckpointError(
-            f"{path}: not a checkpoint that can be read safely (tensors and plain values only): "
-            f"{str(error).splitlines()[0]}"
+            f"{path}: not a checkpoint that is whole and can be read safely (tensors and plain values only); take "
+            f"another: {str(error).partition(chr(10))[0] or type(error).__name__}"
         ) from error
     described = checkpoint.get("hyper_parameters", {}) if isinstance(checkpoint, dict) else {}
     if not {"network", "_class_path"} <= described.keys():

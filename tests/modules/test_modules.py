@@ -290,3 +290,22 @@ def test_the_learning_rate_rises_and_falls_to_the_end(monkeypatch: pytest.Monkey
     module.trainer = SimpleNamespace(estimated_stepping_batches=math.inf)
     with pytest.raises(ConfigError, match="max_steps"):
         module.configure_optimizers()
+
+
+def test_what_a_step_draws_follows_from_the_seed_and_its_place_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def draws(seed: int, epoch: int, before: int) -> list[float]:
+        monkeypatch.setattr(Teacher, "current_epoch", epoch)
+        module = Teacher(TINY)
+        torch.manual_seed(seed)
+        torch.rand(before)
+        module.on_fit_start()
+        found = []
+        for index in range(3):
+            module.on_train_batch_start(None, index)  # type: ignore[arg-type]
+            found.append(float(torch.rand(())))
+        return found
+
+    first = draws(1, 0, before=0)
+    assert draws(1, 0, before=7) == first
+    others = [*first, *draws(2, 0, before=0), *draws(1, 1, before=0)]
+    assert len({*others}) == 9

@@ -1,0 +1,147 @@
+"""Trainings that are stopped, resumed and spread over processes, on tiny networks and tiny photos."""
+
+import csv
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+from test_cli import best, words
+
+from deepct.callbacks import guard
+from deepct.cli import main
+
+EPOCHS = 3
+STEPS = 4  # an epoch
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def trained_teacher(fivek_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint of a tiny teacher."""
+    folder = tmp_path_factory.mktemp("teacher")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert main(words("fit", "teacher", fivek_root)) == 0
+    return best(folder)
+
+
+def newest(folder: Path, name: str = "last.ckpt") -> Path:
+    return max(folder.glob(f"runs/run/*/checkpoints/{name}"), key=lambda path: path.stat().st_mtime_ns)
+
+
+def state(path: Path) -> dict[str, Any]:
+    """What a training is made of at a checkpoint: weights, optimizer, schedule, step and epoch."""
+    checkpoint = torch.load(path, weights_only=True)
+    kept = ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "epoch")
+    return {name: checkpoint[name] for name in kept}
+
+
+def assert_same(a: Any, b: Any, where: str = "") -> None:
+    """Bit for bit, whatever holds what."""
+    assert type(a) is type(b), where
+    if isinstance(a, torch.Tensor):
+        assert torch.equal(a, b), where
+    elif isinstance(a, dict):
+        assert a.keys() == b.keys(), where
+        for key in a:
+            assert_same(a[key], b[key], f"{where}/{key}")
+    elif isinstance(a, list | tuple):
+        assert len(a) == len(b), where
+        for index, pair in enumerate(zip(a, b, strict=True)):
+            assert_same(*pair, f"{where}/{index}")
+    else:
+        assert a == b, where
+
+
+def logged(folder: Path) -> dict[int, str]:
+    """The training loss as it was logged, by step, over all runs in a folder."""
+    losses: dict[int, str] = {}
+    for path in sorted(folder.glob("runs/run/*/metrics.csv")):
+        with path.open() as file:
+            for row in csv.DictReader(file):
+                if row.get("train/loss"):
+                    assert int(row["step"]) not in losses
+                    losses[int(row["step"])] = row["train/loss"]
+    return losses
+
+
+SETTINGS = {
+    "anneal": ("teacher-map", ("--trainer.max_epochs", str(EPOCHS))),
+    "steps": ("teacher-map", ("--trainer.max_epochs", "-1", "--trainer.max_steps", str(EPOCHS * STEPS))),
+    "validations within the epoch": (
+        "teacher-map",
+        (
+            *("--trainer.max_epochs", "-1", "--trainer.max_steps", str(EPOCHS * STEPS)),
+            *("--trainer.val_check_interval", "3", "--trainer.check_val_every_n_epoch", "null"),
+        ),
+    ),
+    "phases": ("student-phases", ("--trainer.max_epochs", str(EPOCHS))),
+}
+
+
+@pytest.fixture(params=SETTINGS)
+def training(request: pytest.FixtureRequest, fivek_root: Path, trained_teacher: Path) -> list[str]:
+    """The words of a training of three epochs of four steps."""
+    conf, more = SETTINGS[request.param]
+    teacher = ("--model.teacher", str(trained_teacher)) if conf.startswith("student") else ()
+    few = ("--trainer.limit_train_batches", str(STEPS), "--data.size", "32", "--data.resize", "36")
+    return words("fit", conf, fivek_root, *more, *teacher, *few)
+
+
+class StopAt(L.Callback):
+    """Send this process SIGTERM in the midst of a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_before_backward(self, trainer: L.Trainer, *_: Any) -> None:
+        if trainer.global_step == self.step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_training_stopped_at_any_step_goes_on_as_if_it_had_not_been(training: list[str], tmp_path: Path) -> None:
+    assert main(training) == 0
+    whole, losses = state(newest(tmp_path)), logged(tmp_path)
+    for step in range(EPOCHS * STEPS - 1):
+        folder = tmp_path / f"stopped-{step}"
+        folder.mkdir()
+        os.chdir(folder)
+        assert main([*training, "--trainer.callbacks+", "test_runs.StopAt", f"--trainer.callbacks.step={step}"]) == 143
+        assert torch.load(newest(folder), weights_only=True)["global_step"] == step + 1
+        assert main([*training, "--ckpt_path", str(newest(folder))]) == 0
+        assert_same(state(newest(folder)), whole, f"step {step}")
+        assert logged(folder) == losses, step
+
+
+def test_a_training_goes_on_from_any_checkpoint_of_any_kind(
+    training: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, "KEPT_EVERY", 0.0)
+    made: dict[str, Path] = {}
+    save = L.Trainer.save_checkpoint
+
+    def keep(trainer: L.Trainer, path: Any, *more: Any) -> None:
+        save(trainer, path, *more)
+        kept = tmp_path / f"{len(made)}.ckpt"
+        made[kept.name] = kept
+        kept.write_bytes(Path(path).read_bytes())
+
+    with monkeypatch.context() as patch:
+        patch.setattr(L.Trainer, "save_checkpoint", keep)
+        assert main(training) == 0
+    whole = state(newest(tmp_path))
+    assert len(made) > EPOCHS * STEPS
+    for path in made.values():
+        folder = path.with_suffix("")
+        folder.mkdir()
+        os.chdir(folder)
+        assert main([*training, "--ckpt_path", str(path)]) == 0
+        assert_same(state(newest(folder)), whole, path.name)
