@@ -245,6 +245,7 @@ class TransferModule(L.LightningModule):
                 self.execution.working_size,
                 self.execution.semantics,
                 self.execution.strength,
+                batch.shown,
             )
         except (RuntimeError, MemoryError) as error:
             if not lacks_memory(error):
