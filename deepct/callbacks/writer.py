@@ -1,5 +1,6 @@
 """From predictions to files."""
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -83,9 +84,9 @@ class PredictionWriter(BasePredictionWriter):
         assert isinstance(data, FolderDataModule)
         self._names = output_names(data.jobs)
         inputs = {path for job in data.jobs for path in job}
-        folders = {folder.resolve() for path in inputs for folder in (path.parent, path.resolve().parent)}
-        folders |= {Path(folder).resolve() for folder in (data.source_masks, data.reference_masks) if folder}
-        if self.output.resolve() in folders:
+        folders = {folder for path in inputs for folder in (_real(path.parent), _real(path).parent)}
+        folders |= {_real(Path(folder)) for folder in (data.source_masks, data.reference_masks) if folder}
+        if _real(self.output) in folders:
             raise DataError(f"{self.output}: holds what is to be read; give --output another folder")
         if self.output.exists() and not self.output.is_dir():
             raise DataError(f"{self.output}: is a file; give --output a folder")
@@ -192,6 +193,10 @@ def output_names(jobs: Sequence[Job]) -> dict[Job, str]:
         taken.add(_folded(name))
         names[job] = name
     return names
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))  # a loop of links stops Path.resolve()
 
 
 def _folded(name: str) -> str:
