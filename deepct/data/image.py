@@ -120,15 +120,15 @@ def read_photo(path: str | Path, reduce: int = 1, max_pixels: int = MAX_PIXELS) 
         ImageError: the file is no photo that can be read; the message names it.
     """
     with _opened(path, max_pixels) as image:
-        full_size = image.size
+        full_size = {image.size, image.size[::-1]}
         if reduce > 1:
             image.draft(None, (max(1, image.width // reduce), max(1, image.height // reduce)))
-        profile = image.info.get("icc_profile")
+        profile, orientation = image.info.get("icc_profile"), _orientation(image, path)
         pixels = Image.fromarray(to_8_bits(_read_deep(path, image)[0])) if _is_deep(image) else image
         rgb = _to_srgb(pixels, profile, str(path))
-        if reduce > 1 and rgb.size == full_size:
+        if reduce > 1 and rgb.size in full_size:
             rgb = rgb.reduce(reduce)
-        return np.ascontiguousarray(_turn(np.asarray(rgb), _orientation(image, path)))
+        return np.ascontiguousarray(_turn(np.asarray(rgb), orientation))
 
 
 def read_picture(path: str | Path, depth: Depth = 8, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -330,9 +330,11 @@ def _tiff_tag(image: Image.Image, tag: int, default: Any) -> Any:
 
 
 def _orientation(image: Image.Image, path: str | Path) -> int:
-    """EXIF's, or 1 for a TIFF, which Pillow and OpenCV turn themselves."""
+    """What is still to be done of EXIF's: OpenCV turns TIFFs itself, and so does Pillow, but not all of them."""
     if image.format == "TIFF":
-        return 1
+        if _is_deep(image):
+            return 1
+        image.getexif()  # read now: its file is closed when its pixels are read
     image.load()  # a PNG's may come last; and what fails here is no fault of EXIF
     try:
         orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
