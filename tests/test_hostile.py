@@ -115,12 +115,12 @@ def test_training_data(corpus: tuple[Path, list[Hostile]], caplog: pytest.LogCap
     from deepct.data.datamodule import PairDataModule
 
     folder, files = corpus
-    data = PairDataModule(layout="photos", root=str(folder), size=16, resize=16, val_fraction=0, test_fraction=0)
+    data = PairDataModule(layout="photos", root=str(folder), size=16, resize=16)
     with caplog.at_level(logging.WARNING):
         data.prepare_data()
         data.setup("fit")
         pairs = data.datasets["train"]
-        samples = [pairs[index] for index in range(0, len(pairs), 5)]  # each scene once
+        samples = [pairs[index] for index in range(0, len(pairs), 10)]  # each scene once
     assert all(sample["source"].shape == (3, 16, 16) for sample in samples)
     left_out = {message.split(": ")[1] for message in caplog.messages if message.startswith("left out: ")}
     for file in files:
@@ -188,7 +188,7 @@ def test_what_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.Monke
         def refuse(*_: Any, **__: Any) -> Any:
             raise PermissionError(13, "Permission denied", str(path))
 
-        monkeypatch.setattr(Image, "open", refuse)
+        monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(ImageError, match=r"secret\.jpg: cannot be read as a photo \(.*Permission denied"):
         read_photo(path)
 

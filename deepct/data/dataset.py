@@ -143,7 +143,7 @@ class PairDataset(Dataset[Sample | None]):
 
     def _read(self, pair: Pair) -> Sample:
         # All randomness of a sample follows from its name and, in training, from torch's generator.
-        seed = zlib.crc32(pair.name.encode())
+        seed = zlib.crc32(pair.name.encode(errors="surrogateescape"))
         if self.augment:
             seed ^= int(torch.randint(2**31, ()))
         rng = np.random.default_rng(seed)

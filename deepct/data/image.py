@@ -120,15 +120,15 @@ def read_photo(path: str | Path, reduce: int = 1, max_pixels: int = MAX_PIXELS) 
         ImageError: the file is no photo that can be read; the message names it.
     """
     with _opened(path, max_pixels) as image:
-        full_size = {image.size, image.size[::-1]}
+        full_size = image.size
         if reduce > 1:
             image.draft(None, (max(1, image.width // reduce), max(1, image.height // reduce)))
-        profile, orientation = image.info.get("icc_profile"), _orientation(image, path)
+        profile = image.info.get("icc_profile")
         pixels = Image.fromarray(to_8_bits(_read_deep(path, image)[0])) if _is_deep(image) else image
         rgb = _to_srgb(pixels, profile, str(path))
-        if reduce > 1 and rgb.size in full_size:
+        if reduce > 1 and rgb.size == full_size:
             rgb = rgb.reduce(reduce)
-        return np.ascontiguousarray(_turn(np.asarray(rgb), orientation))
+        return np.ascontiguousarray(_turn(np.asarray(rgb), _orientation(image, path)))
 
 
 def read_picture(path: str | Path, depth: Depth = 8, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -212,6 +212,7 @@ def read_centre(
         ImageError: the file is no photo that can be read; the message names it.
     """
     with _opened(path, max_pixels) as image:
+        is_deep = _is_deep(image)  # asked first: a PNG does not know it any more when it is read
         orientation, full = _orientation(image, path), image.size[::-1]
         if orientation in _TURNED:
             crop, size = crop[::-1], size[::-1]
@@ -219,7 +220,7 @@ def read_centre(
         height, width = (-(-whole * 2 * small // part) for whole, small, part in zip(full, size, crop, strict=True))
         image.draft(None, (width, height))
         profile = image.info.get("icc_profile")
-        if _is_deep(image):
+        if is_deep:
             deep = average_centre(_read_deep(path, image)[0], full, crop, size)
             rgb = _deep_to_srgb(deep, profile, str(path))
         else:
@@ -291,7 +292,8 @@ def _opened(path: str | Path, max_pixels: int) -> Iterator[Image.Image]:
             raise ValueError("it is no file, but a folder, a pipe or a device")
         if Image.MAX_IMAGE_PIXELS is not None:  # nobody but the caller sets a higher limit, in any of its processes
             Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, max_pixels)
-        with Image.open(path, formats=_FORMATS) as image:
+        # Not by its name: Pillow would map a TIFF with transparency into memory, and turn it wrongly.
+        with Path(path).open("rb") as file, Image.open(file, formats=_FORMATS) as image:
             if image.width * image.height > max_pixels:
                 raise Image.DecompressionBombError
             yield image
@@ -330,12 +332,11 @@ def _tiff_tag(image: Image.Image, tag: int, default: Any) -> Any:
 
 
 def _orientation(image: Image.Image, path: str | Path) -> int:
-    """What is still to be done of EXIF's: OpenCV turns TIFFs itself, and so does Pillow, but not all of them."""
+    """EXIF's, or 1 for a TIFF, which Pillow and OpenCV turn themselves."""
     if image.format == "TIFF":
-        if _is_deep(image):
-            return 1
-        image.getexif()  # read now: its file is closed when its pixels are read
-    image.load()  # a PNG's may come last; and what fails here is no fault of EXIF
+        return 1
+    if image.format == "PNG":
+        image.load()  # its EXIF may come last; and what fails here is no fault of that
     try:
         orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
     except Exception as error:  # as decoders do
