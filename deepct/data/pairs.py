@@ -187,9 +187,7 @@ def split_scenes(
             f"val_fraction {val_fraction} and test_fraction {test_fraction} must not be negative nor exceed 1 together"
         )
     # By hash rather than by a shuffle: a photo more or less then moves hardly any other.
-    shuffled = sorted(
-        scenes, key=lambda scene: hashlib.sha256(f"{seed}/{scene.name}".encode(errors="surrogateescape")).digest()
-    )
+    shuffled = sorted(scenes, key=lambda scene: hashlib.sha256(os.fsencode(f"{seed}/{scene.name}")).digest())
     val, test = (max(1, round(f * len(scenes))) if f > 0 else 0 for f in (val_fraction, test_fraction))
     most = len(scenes) - (val_fraction + test_fraction < 1)
     while val + test > most and max(val, test) > 1:
