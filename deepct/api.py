@@ -9,8 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from torch import Tensor
 
-from deepct.data.image import to_pixels, to_planes, upright_srgb
+from deepct.data.image import Picture, show_visible, take_picture, to_pixels, to_planes
 from deepct.data.masks import NUM_CLASSES, same_aspect, valid_labels
+from deepct.data.metadata import Metadata
 from deepct.histogram import UNLABELLED
 from deepct.lattice import LATTICE_SIZE
 from deepct.lut import ColorLUT, build_lut
@@ -80,6 +81,7 @@ class ColorTransfer:
 
         Args:
             source: a PIL image (its EXIF orientation and colour profile are applied), or (H, W, 3) uint8 sRGB.
+                Of transparent pixels the network sees the photo's mean colour.
             reference: likewise, of any size.
             source_labels: (h, w) label map of the upright source, 0 to 149, or 255 for no label, of the photo's size or
                 smaller. Both maps or none.
@@ -87,20 +89,28 @@ class ColorTransfer:
             strength: how much of the transfer is wanted, from 0, the source as it is, to 1.
 
         Returns:
-            The recoloured photo in the form and size of the upright source.
+            The recoloured photo in the form and size of the upright source. A PIL image keeps its transparency, and its
+            ``info`` holds ``exif``, without orientation, sizes and thumbnail, ``dpi``, and a profile of sRGB, each
+            where the source has one.
 
         Raises:
             ConfigError: the strength is not from 0 to 1.
             ValueError: an array has another shape or type, or one label map came without the other.
         """
-        photos = self._photo(source, "source"), self._photo(reference, "reference")
+        picture = _take(source, "source")
+        photo, shown = self._planes(picture.pixels), self._shown(picture)
+        photos = photo, self._shown(_take(reference, "reference"))
         labels = (
             self._labels(source_labels, photos[0], "source_labels"),
             self._labels(reference_labels, photos[1], "reference_labels"),
         )
-        result = self.network.recolor(*photos, *labels, self.working_size, self.semantics, strength)
+        result = self.network.recolor(*photos, *labels, self.working_size, self.semantics, strength, shown)
         pixels = to_pixels(result[0])
-        return Image.fromarray(pixels) if isinstance(source, Image.Image) else pixels
+        if not isinstance(source, Image.Image):
+            return pixels
+        image = Image.fromarray(pixels if picture.alpha is None else np.dstack((pixels, picture.alpha)))
+        image.info.update(picture.metadata.options)
+        return image
 
     def lut(
         self,
@@ -121,14 +131,16 @@ class ColorTransfer:
             ConfigError: the network draws each pixel by its surroundings, or size or strength is out of range.
             ValueError: an array has another shape or type.
         """
-        photos = self._photo(source, "source"), self._photo(reference, "reference")
+        photos = self._shown(_take(source, "source")), self._shown(_take(reference, "reference"))
         return build_lut(self.network, *photos, self.working_size, size, strength)
 
-    def _photo(self, photo: Image.Image | NDArray[np.uint8], name: str) -> Tensor:
-        pixels = np.asarray(upright_srgb(photo) if isinstance(photo, Image.Image) else photo)
-        if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or not pixels.size:
-            raise ValueError(f"{name} must be (H, W, 3) uint8 sRGB, got {pixels.dtype} {pixels.shape}")
+    def _planes(self, pixels: NDArray[np.uint8]) -> Tensor:
         return to_planes(pixels).unsqueeze(0).to(self.device)
+
+    def _shown(self, picture: Picture) -> Tensor:
+        """What the network is shown of a photo."""
+        pixels, alpha, _ = picture
+        return self._planes(pixels if alpha is None else show_visible(pixels, alpha))
 
     def _labels(self, labels: ArrayLike | None, photo: Tensor, name: str) -> Tensor | None:
         if labels is None:
@@ -141,3 +153,11 @@ class ColorTransfer:
                 f"{size}, got {array.dtype} {array.shape}"
             )
         return torch.from_numpy(array.astype(np.uint8)).unsqueeze(0).to(self.device)
+
+
+def _take(photo: Image.Image | NDArray[np.uint8], name: str) -> Picture:
+    picture = take_picture(photo) if isinstance(photo, Image.Image) else Picture(np.asarray(photo), None, Metadata())
+    pixels = picture.pixels
+    if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or not pixels.size:
+        raise ValueError(f"{name} must be (H, W, 3) uint8 sRGB, got {pixels.dtype} {pixels.shape}")
+    return picture

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from deepct import __version__
 from deepct.errors import DeepctError
+from deepct.telling import accept_any_name
 
 COMMANDS = {
     "fit": "train a teacher, or distil a student from one",
@@ -55,6 +56,7 @@ _NOISE = (
     ".*isinstance\\(treespec, LeafSpec\\)",
     "Couldn't infer the batch indices",
     ".*does not have many workers",
+    ".*could be decompression bomb",  # which is told of by its name
 )
 
 
@@ -256,8 +258,9 @@ def _own_configs() -> Path:
 
 def console() -> None:
     """Run the process's own words and exit with their status."""
+    accept_any_name()
     sys.exit(main())
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    console()

@@ -56,6 +56,16 @@ def rgb_to_uint8(rgb: Tensor) -> Tensor:
     return (rgb.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8)
 
 
+def codes_to_rgb(codes: Tensor) -> Tensor:
+    """(..., 3, H, W) uint8 or uint16 codes to float32 sRGB in [0, 1]."""
+    return codes.to(torch.float32) / torch.iinfo(codes.dtype).max
+
+
+def rgb_to_codes(rgb: Tensor, kind: torch.dtype) -> Tensor:
+    """SRGB in [0, 1] to codes, uint8 or uint16, rounded; values outside the range are clipped."""
+    return (rgb.clamp(0.0, 1.0) * torch.iinfo(kind).max).round().to(kind)
+
+
 def blend_into(photo: Tensor, result: Tensor, strength: float) -> Tensor:
     """A photo on its way to a result.
 
@@ -63,16 +73,16 @@ def blend_into(photo: Tensor, result: Tensor, strength: float) -> Tensor:
     which is interpolated in sRGB too, holds it exactly. Only what is returned is rounded.
 
     Args:
-        photo: (..., 3, H, W) uint8 sRGB in [0, 255].
+        photo: (..., 3, H, W) uint8 or uint16 sRGB.
         result: (..., 3, H, W) float sRGB in [0, 1]; values outside the range are clipped.
         strength: 0 gives the photo bit for bit, 1 the result.
 
     Returns:
-        (..., 3, H, W) uint8 sRGB in [0, 255].
+        (..., 3, H, W) sRGB of the photo's type.
     """
     if strength == 1:
-        return rgb_to_uint8(result)
-    return rgb_to_uint8(torch.lerp(uint8_to_rgb(photo), result.clamp(0.0, 1.0), strength))
+        return rgb_to_codes(result, photo.dtype)
+    return rgb_to_codes(torch.lerp(codes_to_rgb(photo), result.clamp(0.0, 1.0), strength), photo.dtype)
 
 
 def rgb_to_lab(rgb: Tensor) -> Tensor:

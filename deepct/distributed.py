@@ -1,10 +1,31 @@
 """What the processes of a run know together."""
 
-from typing import TypeVar
+import os
+import signal
+import threading
+from typing import Any, TypeVar
 
+import lightning as L
 import torch.distributed
 
 Item = TypeVar("Item")
+
+
+def end_at_sigterm(trainer: L.Trainer) -> None:
+    """Let SIGTERM end this process, and those that it started, at once.
+
+    Lightning takes note of it and ends trainings; predictions would go on.
+    """
+
+    def end(number: int, frame: Any) -> None:
+        launcher: Any = trainer.strategy.launcher
+        if launcher is not None:
+            launcher.kill(number)
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    if threading.current_thread() is threading.main_thread():  # no other may set handlers
+        signal.signal(signal.SIGTERM, end)
 
 
 def gather(items: list[Item]) -> list[Item]:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from deepct.color import blend_into, normalized_to_rgb, rgb_to_normalized, uint8_to_rgb
+from deepct.color import blend_into, codes_to_rgb, normalized_to_rgb, rgb_to_normalized
 
 RADIUS = 2
 """Half the side of a model's window, px of the small copy."""
@@ -117,11 +117,11 @@ def recolor_photo(models: Tensor, photo: Tensor, strength: float = 1.0) -> Tenso
 
     Args:
         models: (B, 3, 4, h, w).
-        photo: (B, 3, H, W) uint8 sRGB.
+        photo: (B, 3, H, W) uint8 or uint16 sRGB.
         strength: see :func:`deepct.color.blend_into`.
 
     Returns:
-        (B, 3, H, W) uint8 sRGB.
+        (B, 3, H, W) sRGB of the photo's type.
     """
     height = photo.shape[-2]
     return recolor_in_bands(
@@ -135,17 +135,17 @@ def recolor_in_bands(photo: Tensor, recolor: Callable[[Tensor, int], Tensor], st
     """Recolour photos part by part.
 
     Args:
-        photo: (B, 3, H, W) uint8 sRGB.
+        photo: (B, 3, H, W) uint8 or uint16 sRGB.
         recolor: from (B, 3, rows, W) sRGB in [0, 1] that begin at some row, and that row, to sRGB, which is clipped.
         strength: see :func:`deepct.color.blend_into`.
 
     Returns:
-        (B, 3, H, W) uint8 sRGB.
+        (B, 3, H, W) sRGB of the photo's type.
     """
     result = torch.empty_like(photo)
     for rows in _bands(photo):
         band = photo[..., rows, :]
-        result[..., rows, :] = blend_into(band, recolor(uint8_to_rgb(band), rows.start), strength)
+        result[..., rows, :] = blend_into(band, recolor(codes_to_rgb(band), rows.start), strength)
     return result
 
 
@@ -198,8 +198,8 @@ def _between(low: int, full: int, start: int, stop: int, device: torch.device) -
 
 
 def shrink_photo(photo: Tensor, size: tuple[int, int]) -> Tensor:
-    """(B, 3, H, W) uint8 sRGB to (B, 3, *size) float32 sRGB in [0, 1] by averaging areas, in bands."""
+    """(B, 3, H, W) uint8 or uint16 sRGB to (B, 3, *size) float32 sRGB in [0, 1] by averaging areas, in bands."""
     if tuple(photo.shape[-2:]) == size:
-        return uint8_to_rgb(photo)
-    narrow = [F.adaptive_avg_pool2d(uint8_to_rgb(photo[..., rows, :]), (None, size[1])) for rows in _bands(photo)]
+        return codes_to_rgb(photo)
+    narrow = [F.adaptive_avg_pool2d(codes_to_rgb(photo[..., rows, :]), (None, size[1])) for rows in _bands(photo)]
     return F.adaptive_avg_pool2d(torch.cat(narrow, dim=-2), size)

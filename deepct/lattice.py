@@ -35,10 +35,10 @@ def recolor_by_lattice(tables: Tensor, photo: Tensor, strength: float = 1.0) -> 
 
     Args:
         tables: (B, 3, S, S, S).
-        photo: (B, 3, H, W) uint8 sRGB.
+        photo: (B, 3, H, W) uint8 or uint16 sRGB.
         strength: see :func:`deepct.color.blend_into`.
 
     Returns:
-        (B, 3, H, W) uint8 sRGB.
+        (B, 3, H, W) sRGB of the photo's type.
     """
     return recolor_in_bands(photo, lambda rgb, _: look_up(tables, rgb), strength)

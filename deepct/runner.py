@@ -18,6 +18,7 @@ from deepct.errors import CheckpointError, DeepctError
 from deepct.modules import Student, TransferModule
 from deepct.networks import WEIGHTS_SUFFIX, TransferNetwork, load_network, read_checkpoint, shipped_weights
 from deepct.saving import WholeFiles, WholeTrainer, remove_leftovers
+from deepct.telling import one_line, print_failures
 
 STOPPED = 143
 """The exit status of a training that was told to stop, as of any process that SIGTERM ends."""
@@ -81,6 +82,7 @@ class DeepctCLI(LightningCLI):
             parser.add_argument("--output", type=str, required=True, help="Folder for the recoloured photos.")
             parser.add_lightning_class_args(PredictionWriter, "writer")
             parser.link_arguments("output", "writer.output")
+            parser.link_arguments("writer.depth", "data.init_args.depth")
             parser.add_argument(
                 "--lut",
                 type=str | None,
@@ -225,9 +227,8 @@ class DeepctCLI(LightningCLI):
         if self._luts:
             print(f"{len(self._luts.written)} LUTs written to {self._luts.path}")
         if writer.notes:
-            print(f"{len(writer.notes)} without labels:", *writer.notes, sep="\n  ")
-        if failures:
-            print(f"{len(failures)} failed:", *failures, sep="\n  ")
+            print(f"{len(writer.notes)} without labels:", *map(one_line, writer.notes), sep="\n  ")
+        print_failures(failures)
 
 
 def _loggers(configured: Any) -> list[Any]:

@@ -148,7 +148,7 @@ class PairDataset(Dataset[Sample | None]):
         return int(torch.randint(2**31, ())) if self.augment else 0
 
     def _read(self, pair: Pair, seed: int) -> Sample:
-        seed ^= zlib.crc32(pair.name.encode())
+        seed ^= zlib.crc32(pair.name.encode(errors="surrogateescape"))
         rng = np.random.default_rng(seed)
         source, target = self._photos(pair)
         labels = np.full(source.shape[:2], UNLABELLED, dtype=np.uint8)

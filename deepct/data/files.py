@@ -1,21 +1,45 @@
 """Files and folders that deepct makes."""
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from deepct.errors import DataError
 
+_LONGEST_NAME = 255  # bytes, on the file systems that there are
+
 
 @contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
-    """Another name to write under: the file appears under its own when it is whole."""
-    aside = path.with_name(f".{path.name}.part")
-    yield aside
-    aside.replace(path)
+    """Another name to write under, of this process alone: the file appears under its own when it is whole."""
+    end = f".{os.getpid()}.part"
+    aside = path.with_name(f".{path.name}{end}")
+    if len(os.fsencode(aside.name)) > _LONGEST_NAME:
+        aside = path.with_name(f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()}{end}")
+    try:
+        aside.unlink(missing_ok=True)  # else it is written through, if it is a link
+        yield aside
+        aside.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
+        raise
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Take away what a killed run left half-written, in a folder and all below it.
+
+    What cannot be taken away stays: nothing depends on it.
+    """
+    for place, _, names in os.walk(folder):
+        for name in names:
+            if name.startswith(".") and name.endswith(".part"):
+                with suppress(OSError):
+                    Path(place, name).unlink()
 
 
 def cache_folder() -> Path:
@@ -24,7 +48,7 @@ def cache_folder() -> Path:
 
 
 def claim_folder(path: Path, settings: dict[str, Any], differ: Callable[[Any], str], stranger: str) -> None:
-    """Make the folder of what a command writes, or check that it goes on with what lies there.
+    """Make the folder of what a command writes, or check what lies there; what is half-written goes.
 
     Args:
         path: the file in the folder that says how its content is made.
@@ -47,5 +71,6 @@ def claim_folder(path: Path, settings: dict[str, Any], differ: Callable[[Any], s
             folder.mkdir(parents=True, exist_ok=True)
             with written_aside(path) as aside:
                 aside.write_text(json.dumps(settings, indent=1) + "\n")
+        remove_leftovers(folder)
     except (OSError, ValueError, AttributeError) as error:  # the last two: it is no JSON, or no table
         raise DataError(f"{path}: cannot be read or written ({error}); give another --output") from error

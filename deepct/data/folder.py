@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from deepct.data.image import list_photos, read_photo, to_planes
+from deepct.color import codes_to_rgb, rgb_to_uint8
+from deepct.data.image import MAX_PIXELS, Depth, list_photos, read_picture, show_visible, to_planes
 from deepct.data.masks import check_aspect, find_mask, read_mask
+from deepct.data.metadata import Metadata
 from deepct.errors import DataError, ImageError
 
 _LABELLED = 8  # photos whose label maps are remembered: one reference commonly serves a whole folder
@@ -31,12 +33,15 @@ class PhotoPair(NamedTuple):
 
     Attributes:
         job: the files.
-        source: (1, 3, H, W) uint8 sRGB, upright, full size; empty where the job failed.
-        reference: (1, 3, H', W') uint8 sRGB.
+        source: (1, 3, H, W) uint8 or uint16 sRGB, upright, full size; empty where the job failed.
+        reference: (1, 3, H', W') uint8 sRGB, as the network is shown it.
         source_labels: (1, h, w) uint8 label map of the source in a size of its own, or None for a global transfer.
         reference_labels: (1, h', w') uint8, or None.
         error: why the job cannot be done; empty where it can.
         note: what is to be said of it; commonly empty.
+        alpha: (1, 1, H, W) of the source's type, or None where the source has no transparency.
+        shown: (1, 3, H, W) what the network is shown of a source with transparency, or None.
+        metadata: what else the source's file says.
     """
 
     job: Job
@@ -46,6 +51,9 @@ class PhotoPair(NamedTuple):
     reference_labels: Tensor | None = None
     error: str = ""
     note: str = ""
+    alpha: Tensor | None = None
+    shown: Tensor | None = None
+    metadata: Metadata = Metadata()
 
 
 class Prediction(NamedTuple):
@@ -53,7 +61,7 @@ class Prediction(NamedTuple):
 
     Attributes:
         job: the files.
-        image: (3, H, W) uint8 sRGB of the source's size, or None.
+        image: (3, H, W) sRGB of the source's size and type, or None.
         error: why there is no image.
         note: what is to be said of it; commonly empty.
     """
@@ -98,12 +106,23 @@ class PhotoPairs(Dataset[PhotoPair]):
         jobs: what to do.
         source_masks: folder of the sources' label maps, by stem.
         reference_masks: folder of the references' label maps, by stem.
+        depth: bits a channel of the sources.
+        max_pixels: the most pixels that a photo may have.
     """
 
-    def __init__(self, jobs: Sequence[Job], source_masks: Path | None = None, reference_masks: Path | None = None):
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        source_masks: Path | None = None,
+        reference_masks: Path | None = None,
+        depth: Depth = 8,
+        max_pixels: int = MAX_PIXELS,
+    ):
         self.jobs = jobs
         self.source_masks = source_masks
         self.reference_masks = reference_masks
+        self.depth = depth
+        self.max_pixels = max_pixels
 
     def __len__(self) -> int:
         return len(self.jobs)
@@ -111,26 +130,35 @@ class PhotoPairs(Dataset[PhotoPair]):
     def __getitem__(self, index: int) -> PhotoPair:
         job = self.jobs[index]
         try:
-            source, source_labels = _read(job.source, self.source_masks)
-            reference, reference_labels = _read_reference(job.reference, self.reference_masks)
+            reference, reference_labels = _read_reference(job.reference, self.reference_masks, self.max_pixels)
+            pixels, alpha, metadata = read_picture(job.source, self.depth, self.max_pixels)
+            source_labels = _read_labels(job.source, self.source_masks, pixels.shape[:2])
         except ImageError as error:
             nothing = torch.empty(0, dtype=torch.uint8)
             return PhotoPair(job, nothing, nothing, error=str(error))
-        return PhotoPair(job, source, reference, source_labels, reference_labels)
+        source, veil, shown = to_planes(pixels).unsqueeze(0), None, None
+        if alpha is not None:
+            veil = to_planes(alpha[..., None]).unsqueeze(0)
+            shown = to_planes(show_visible(pixels, alpha)).unsqueeze(0)
+        return PhotoPair(
+            job, source, reference, source_labels, reference_labels, alpha=veil, shown=shown, metadata=metadata
+        )
 
 
-def _read(photo: Path, masks: Path | None) -> tuple[Tensor, Tensor | None]:
-    pixels = read_photo(photo)
+def _read_labels(photo: Path, masks: Path | None, size: tuple[int, ...]) -> Tensor | None:
     mask = find_mask(masks, photo.stem) if masks is not None else None
-    labels = None
-    if mask is not None:
-        labels = read_mask(mask)
-        check_aspect(mask, labels.shape, photo, pixels.shape[:2])
-    return to_planes(pixels).unsqueeze(0), None if labels is None else torch.from_numpy(labels).unsqueeze(0)
+    if mask is None:
+        return None
+    labels = read_mask(mask)
+    check_aspect(mask, labels.shape, photo, size)
+    return torch.from_numpy(labels).unsqueeze(0)
 
 
-_read_reference = lru_cache(maxsize=2)(_read)
-"""One reference commonly serves a whole folder: keep the last ones decoded."""
+@lru_cache(maxsize=2)  # one reference commonly serves a whole folder
+def _read_reference(photo: Path, masks: Path | None, max_pixels: int) -> tuple[Tensor, Tensor | None]:
+    pixels, alpha, _ = read_picture(photo, max_pixels=max_pixels)
+    shown = pixels if alpha is None else show_visible(pixels, alpha)
+    return to_planes(shown).unsqueeze(0), _read_labels(photo, masks, pixels.shape[:2])
 
 
 class FolderDataModule(L.LightningDataModule):
@@ -145,6 +173,8 @@ class FolderDataModule(L.LightningDataModule):
             photos which have no label map.
         pairing: which references a source takes, see :func:`pair_photos`.
         num_workers: processes that read photos.
+        depth: bits a channel of the sources, and so of the results.
+        max_pixels: the most pixels that a photo may have; larger ones fail, for a small file may claim any size.
     """
 
     def __init__(
@@ -156,6 +186,8 @@ class FolderDataModule(L.LightningDataModule):
         segment: str | None = None,
         pairing: Pairing = "auto",
         num_workers: int = 1,
+        depth: Depth = 8,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         super().__init__()
         self.source = source
@@ -165,6 +197,8 @@ class FolderDataModule(L.LightningDataModule):
         self.segment = segment
         self.pairing = pairing
         self.num_workers = num_workers
+        self.depth = depth
+        self.max_pixels = max_pixels
         self.jobs: list[Job] = []
         self._label: Callable[[Path, Tensor], Tensor] | None = None
 
@@ -199,7 +233,7 @@ class FolderDataModule(L.LightningDataModule):
         if pair.error:
             return pair
         labels = [pair.source_labels, pair.reference_labels]
-        photos = pair.source, pair.reference
+        photos = pair.source if pair.shown is None else pair.shown, pair.reference
         if self._label is not None:
             label = self._label
             labels = [
@@ -216,8 +250,8 @@ class FolderDataModule(L.LightningDataModule):
 
     def predict_dataloader(self) -> DataLoader[PhotoPair]:
         """One job at a time: photos have sizes of their own."""
-        masks = (Path(folder) if folder is not None else None for folder in (self.source_masks, self.reference_masks))
-        pairs = PhotoPairs(self.jobs, *masks)
+        masks = [Path(folder) if folder is not None else None for folder in (self.source_masks, self.reference_masks)]
+        pairs = PhotoPairs(self.jobs, masks[0], masks[1], self.depth, self.max_pixels)
         # One photo ahead for each worker: photos may be large.
         return DataLoader(
             pairs, batch_size=None, num_workers=self.num_workers, prefetch_factor=1 if self.num_workers else None
@@ -234,7 +268,7 @@ def _load_segmenter(checkpoint: str) -> Callable[[Path, Tensor], Tensor]:
         if path not in seen:
             if len(seen) == _LABELLED:
                 del seen[next(iter(seen))]
-            seen[path] = segmenter.to(photo.device).segment(photo)
+            seen[path] = segmenter.to(photo.device).segment(rgb_to_uint8(codes_to_rgb(photo)))
         return seen[path]
 
     return label

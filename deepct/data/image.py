@@ -1,33 +1,49 @@
-"""Reading photos: whatever a camera or an editor wrote, as upright 8-bit sRGB."""
+"""Reading photos: whatever a camera or an editor wrote, as upright sRGB."""
 
 import io
 import logging
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps, TiffImagePlugin
+from PIL import Image, ImageCms, ImageOps, TiffImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
+from deepct.data.metadata import Metadata
 from deepct.errors import DataError, ImageError
 
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff"})
 _EXIF_ORIENTATION = 0x0112
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANAR = 258, 262, 284  # TIFF's tags
 _SRGB = frozenset({"sRGB", "sRGB built-in", "sRGB IEC61966-2.1", "sRGB IEC61966-2-1"})  # profiles to leave alone
-_OTHER_PHOTOS = frozenset({".heic", ".heif", ".avif", ".jxl", ".jp2", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf"})
+_OTHER_PHOTOS = frozenset(
+    {".heic", ".heif", ".avif", ".jxl", ".jp2", ".gif", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf"}
+)
+_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP")  # by content; Pillow would start Ghostscript for others
 _TURNED = frozenset({5, 6, 7, 8})  # EXIF orientations that swap width and height
+_BAND = 1 << 20  # pixels of 16 bits that are converted at once
 _log = logging.getLogger(__name__)
 
-Image.MAX_IMAGE_PIXELS = 500_000_000  # Pillow warns from here and refuses twice as many; cameras exceed its own limit
+Depth = Literal[8, 16]
+"""Bits a channel."""
+
+MAX_PIXELS = 500_000_000
+"""The most pixels that a photo may have: a file of some kilobytes can claim to be one that fills any memory."""
+
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # cameras exceed Pillow's own limit
 
 
 def list_photos(folder: str | Path, suffixes: frozenset[str] = PHOTO_SUFFIXES) -> list[Path]:
     """The photos directly in a folder, by name; hidden files are passed over, photos of other kinds with a warning.
+
+    What is called a photo and is none, like a link to nowhere, is listed too: to be told of when it cannot be read.
 
     Args:
         folder: where to look.
@@ -44,7 +60,9 @@ def list_photos(folder: str | Path, suffixes: frozenset[str] = PHOTO_SUFFIXES) -
     if others:
         _log.warning("%s: %d photos of other kinds are passed over, %s first", folder, len(others), others[0])
     photos = [
-        path for path in entries if path.suffix.lower() in suffixes and not path.name.startswith(".") and path.is_file()
+        path
+        for path in entries
+        if path.suffix.lower() in suffixes and not path.name.startswith(".") and not path.is_dir()
     ]
     if not photos:
         kinds = ", ".join(sorted(suffix[1:] for suffix in suffixes))
@@ -52,25 +70,39 @@ def list_photos(folder: str | Path, suffixes: frozenset[str] = PHOTO_SUFFIXES) -
     return photos
 
 
-def photo_size(path: str | Path) -> tuple[int, int]:
+class Picture(NamedTuple):
+    """A photo to recolour.
+
+    Attributes:
+        pixels: (H, W, 3) uint8 or uint16 sRGB, upright.
+        alpha: (H, W) of the same type, or None where the photo has no transparency.
+        metadata: what else its file says.
+    """
+
+    pixels: NDArray[Any]
+    alpha: NDArray[Any] | None
+    metadata: Metadata
+
+
+def photo_size(path: str | Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """Height and width of the upright photo, in px, from the file's header alone.
 
     Raises:
-        ImageError: the header cannot be read.
+        ImageError: the header cannot be read, or the photo has more pixels than it may.
     """
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            exif = Image.Exif()
+    with _opened(path, max_pixels) as image:
+        width, height = image.size
+        exif = Image.Exif()
+        try:
             exif.load(image.info.get("exif", b""))  # getexif() would decode a whole PNG in search of it
             turned = image.format != "TIFF" and exif.get(_EXIF_ORIENTATION) in _TURNED
-    except Exception as error:  # decoders raise nearly anything on broken files
-        raise unreadable(path, error) from error
+        except Exception:  # as in _orientation, which says so
+            turned = False
     return (width, height) if turned else (height, width)
 
 
-def read_photo(path: str | Path, reduce: int = 1) -> NDArray[np.uint8]:
-    """Read a JPEG, PNG, WebP or TIFF photo of 8 or 16 bits a channel.
+def read_photo(path: str | Path, reduce: int = 1, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+    """Read a JPEG, PNG, WebP or TIFF photo of 8 or 16 bits a channel; of an animation, the first frame.
 
     The EXIF orientation is applied, an embedded ICC profile is converted to sRGB, grey becomes RGB, and transparency
     is dropped.
@@ -79,6 +111,7 @@ def read_photo(path: str | Path, reduce: int = 1) -> NDArray[np.uint8]:
         path: the file.
         reduce: 1, 2, 4 or 8: read at this fraction of the size. A JPEG is decoded so, which is much faster; other
             formats are averaged down.
+        max_pixels: the most pixels that it may have.
 
     Returns:
         (H, W, 3) uint8 sRGB.
@@ -86,19 +119,70 @@ def read_photo(path: str | Path, reduce: int = 1) -> NDArray[np.uint8]:
     Raises:
         ImageError: the file is no photo that can be read; the message names it.
     """
-    try:
-        with Image.open(path) as image:
-            full_size = image.size
-            if reduce > 1:
-                image.draft(None, (max(1, image.width // reduce), max(1, image.height // reduce)))
-            profile = image.info.get("icc_profile")
-            pixels = Image.fromarray(_to_8_bits(_read_deep(path, image))) if _is_deep(image) else image
-            rgb = _to_srgb(pixels, profile, str(path))
-            if reduce > 1 and rgb.size == full_size:
-                rgb = rgb.reduce(reduce)
-            return np.asarray(_turn(rgb, _orientation(image)))
-    except Exception as error:  # decoders raise nearly anything on broken files
-        raise unreadable(path, error) from error
+    with _opened(path, max_pixels) as image:
+        full_size = image.size
+        if reduce > 1:
+            image.draft(None, (max(1, image.width // reduce), max(1, image.height // reduce)))
+        profile = image.info.get("icc_profile")
+        pixels = Image.fromarray(to_8_bits(_read_deep(path, image)[0])) if _is_deep(image) else image
+        rgb = _to_srgb(pixels, profile, str(path))
+        if reduce > 1 and rgb.size == full_size:
+            rgb = rgb.reduce(reduce)
+        return np.ascontiguousarray(_turn(np.asarray(rgb), _orientation(image, path)))
+
+
+def read_picture(path: str | Path, depth: Depth = 8, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Read a photo with all that a recoloured one takes over; formats and colours as in :func:`read_photo`.
+
+    Args:
+        path: the file.
+        depth: bits a channel to give it. At 16, a profile's curves are interpolated between 8-bit colours.
+        max_pixels: the most pixels that it may have.
+
+    Raises:
+        ImageError: the file is no photo that can be read; the message names it.
+    """
+    with _opened(path, max_pixels) as image:
+        is_deep, profile = _is_deep(image), image.info.get("icc_profile")
+        if image.format != "TIFF":  # whose file is closed when it is read, and its metadata with it
+            image.load()
+        metadata = Metadata.of(image, str(path))
+        orientation = _orientation(image, path)
+        if is_deep:
+            deep, alpha = _read_deep(path, image)
+            pixels: NDArray[Any] = _deep_to_srgb(deep, profile, str(path), depth)
+        else:
+            alpha = _alpha(image)
+            pixels = np.asarray(_to_srgb(image, profile, str(path)))
+        planes = [None if plane is None else _turn(_to_depth(plane, depth), orientation) for plane in (pixels, alpha)]
+        assert planes[0] is not None
+        return Picture(planes[0], planes[1], metadata)
+
+
+def show_visible(pixels: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
+    """What a network is shown of a photo with transparency: the photo over its own mean colour.
+
+    Colours that nobody sees then have no say in the transfer, nor has a background that nobody chose.
+
+    Args:
+        pixels: (H, W, 3) uint8 or uint16.
+        alpha: (H, W) of the same type.
+
+    Returns:
+        (H, W, 3) of the same type.
+    """
+    rows = max(1, _BAND // pixels.shape[1])
+    bands = [slice(top, top + rows) for top in range(0, len(pixels), rows)]
+    weight = float(alpha.sum(dtype=np.float64))
+    if not weight:
+        return pixels
+    sums = [np.tensordot(alpha[band].astype(np.float64), pixels[band], 2) for band in bands]
+    mean = (np.sum(sums, axis=0) / weight).astype(np.float32)
+    shown = np.empty_like(pixels)
+    for band in bands:
+        share = alpha[band, :, None] / np.float32(np.iinfo(alpha.dtype).max)
+        shown[band] = np.rint(mean + share * (pixels[band] - mean))
+    return shown
 
 
 def find_reduction(size: tuple[int, ...], wanted: tuple[int, ...]) -> int:
@@ -108,7 +192,9 @@ def find_reduction(size: tuple[int, ...], wanted: tuple[int, ...]) -> int:
     )
 
 
-def read_centre(path: str | Path, crop: tuple[int, int], size: tuple[int, int]) -> NDArray[np.uint8]:
+def read_centre(
+    path: str | Path, crop: tuple[int, int], size: tuple[int, int], max_pixels: int = MAX_PIXELS
+) -> NDArray[np.uint8]:
     """Read the centre of a photo at a smaller size, averaged over areas; formats and colours as in :func:`read_photo`.
 
     Photos of 16 bits a channel are averaged and converted at that depth, and rounded once, at the end.
@@ -117,6 +203,7 @@ def read_centre(path: str | Path, crop: tuple[int, int], size: tuple[int, int]) 
         path: the file.
         crop: height and width of the centre, in px of the upright photo, no larger than it.
         size: height and width to give it, no larger than ``crop``.
+        max_pixels: the most pixels that it may have.
 
     Returns:
         (*size, 3) uint8 sRGB.
@@ -124,24 +211,21 @@ def read_centre(path: str | Path, crop: tuple[int, int], size: tuple[int, int]) 
     Raises:
         ImageError: the file is no photo that can be read; the message names it.
     """
-    try:
-        with Image.open(path) as image:
-            orientation, full = _orientation(image), image.size[::-1]
-            if orientation in _TURNED:
-                crop, size = crop[::-1], size[::-1]
-            # A JPEG is decoded at a fraction, but at twice the size: the average of few pixels is no good one.
-            height, width = (-(-whole * 2 * small // part) for whole, small, part in zip(full, size, crop, strict=True))
-            image.draft(None, (width, height))
-            profile = image.info.get("icc_profile")
-            if _is_deep(image):
-                deep = average_centre(_read_deep(path, image), full, crop, size)
-                rgb = _deep_to_srgb(deep, profile, str(path))
-            else:
-                pixels = np.asarray(_to_srgb(image, profile, str(path)))
-                rgb = Image.fromarray(average_centre(pixels, full, crop, size))
-            return np.asarray(_turn(rgb, orientation))
-    except Exception as error:  # decoders raise nearly anything on broken files
-        raise unreadable(path, error) from error
+    with _opened(path, max_pixels) as image:
+        is_deep = _is_deep(image)  # asked first: a PNG does not know it any more when it is read
+        orientation, full = _orientation(image, path), image.size[::-1]
+        if orientation in _TURNED:
+            crop, size = crop[::-1], size[::-1]
+        # A JPEG is decoded at a fraction, but at twice the size: the average of few pixels is no good one.
+        height, width = (-(-whole * 2 * small // part) for whole, small, part in zip(full, size, crop, strict=True))
+        image.draft(None, (width, height))
+        profile = image.info.get("icc_profile")
+        if is_deep:
+            deep = average_centre(_read_deep(path, image)[0], full, crop, size)
+            rgb = _deep_to_srgb(deep, profile, str(path))
+        else:
+            rgb = average_centre(np.asarray(_to_srgb(image, profile, str(path))), full, crop, size)
+        return np.ascontiguousarray(_turn(rgb, orientation))
 
 
 def average_centre(
@@ -184,13 +268,13 @@ def _area_weights(there: int, whole: int, part: int, count: int) -> Any:
     return csr_array(np.clip(overlap, 0, None) * (count * step / part), dtype=np.float32)
 
 
-def to_planes(photo: NDArray[np.uint8]) -> Tensor:
-    """(H, W, 3) uint8 pixels to a (3, H, W) tensor."""
+def to_planes(photo: NDArray[Any]) -> Tensor:
+    """(H, W, C) uint8 or uint16 pixels to a (C, H, W) tensor."""
     return torch.from_numpy(photo.transpose(2, 0, 1).copy())
 
 
-def to_pixels(planes: Tensor) -> NDArray[np.uint8]:
-    """A (3, H, W) uint8 tensor on any device to (H, W, 3) pixels."""
+def to_pixels(planes: Tensor) -> NDArray[Any]:
+    """A (C, H, W) uint8 or uint16 tensor on any device to (H, W, C) pixels."""
     return np.ascontiguousarray(planes.cpu().numpy().transpose(1, 2, 0))
 
 
@@ -200,10 +284,45 @@ def unreadable(path: str | Path, error: Exception) -> ImageError:
     return ImageError(f"{path}: cannot be read as a photo ({reason}); open and save it again, or take it away")
 
 
+@contextmanager
+def _opened(path: str | Path, max_pixels: int) -> Iterator[Image.Image]:
+    """A photo's file, its header read; whatever goes wrong with it in there is an ImageError that names it."""
+    try:
+        if not stat.S_ISREG(Path(path).stat().st_mode):
+            raise ValueError("it is no file, but a folder, a pipe or a device")
+        if Image.MAX_IMAGE_PIXELS is not None:  # nobody but the caller sets a higher limit, in any of its processes
+            Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, max_pixels)
+        # Not by its name: Pillow would map a TIFF with transparency into memory, and turn it wrongly.
+        with Path(path).open("rb") as file, Image.open(file, formats=_FORMATS) as image:
+            if image.width * image.height > max_pixels:
+                raise Image.DecompressionBombError
+            yield image
+    except Image.DecompressionBombError as error:
+        raise ImageError(
+            f"{path}: has more than the {max_pixels:,} pixels that a photo may have; if it is no trap, raise max_pixels"
+        ) from error
+    except UnidentifiedImageError as error:
+        raise unreadable(path, ValueError(_what_it_is(Path(path)))) from error
+    except Exception as error:  # decoders raise nearly anything on broken files
+        raise unreadable(path, error) from error
+
+
+def _what_it_is(path: Path) -> str:
+    with path.open("rb") as file:
+        start = file.read(4)
+    if not start:
+        return "the file is empty"
+    if start in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return "a TIFF of a kind that is not known, like one of floating point; save it with 8 or 16 bits a channel"
+    return "it is no JPEG, PNG, WebP or TIFF"
+
+
 def _is_deep(image: Image.Image) -> bool:
     """More than 8 bits a channel, which Pillow would cut rather than round."""
     if image.mode in ("F", "I"):
         raise ValueError("32 bits a channel; save it with 8 or 16")
+    if image.mode == "CMYK":  # of which OpenCV knows nothing
+        return False
     bits = _tiff_tag(image, _BITS_PER_SAMPLE, ())
     return image.mode.startswith("I;16") or max(bits, default=8) > 8 or ";16" in str(getattr(image, "tile", ""))
 
@@ -212,20 +331,37 @@ def _tiff_tag(image: Image.Image, tag: int, default: Any) -> Any:
     return image.tag_v2.get(tag, default) if isinstance(image, TiffImagePlugin.TiffImageFile) else default
 
 
-def _orientation(image: Image.Image) -> int:
+def _orientation(image: Image.Image, path: str | Path) -> int:
     """EXIF's, or 1 for a TIFF, which Pillow and OpenCV turn themselves."""
-    return 1 if image.format == "TIFF" else image.getexif().get(_EXIF_ORIENTATION, 1)
+    if image.format == "TIFF":
+        return 1
+    if image.format == "PNG":
+        image.load()  # its EXIF may come last; and what fails here is no fault of that
+    try:
+        orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+    except Exception as error:  # as decoders do
+        _log.warning("%s: its EXIF is broken (%s); taken as upright", path, error)
+        return 1
+    return orientation if orientation in range(1, 9) else 1
 
 
-def _turn(image: Image.Image, orientation: int) -> Image.Image:
-    if orientation == 1:
-        return image
-    image.getexif()[_EXIF_ORIENTATION] = orientation
-    return ImageOps.exif_transpose(image)
+def _turn(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Turn (H, W, ...) upright."""
+    if orientation in (3, 4, 6, 7):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 7, 8):
+        pixels = pixels[:, ::-1]
+    return pixels.swapaxes(0, 1) if orientation in _TURNED else pixels
 
 
-def _read_deep(path: str | Path, image: Image.Image) -> NDArray[Any]:
-    """Read 16 bits a channel, (H, W) or (H, W, 3)."""
+def _alpha(image: Image.Image) -> NDArray[np.uint8] | None:
+    if not image.has_transparency_data:
+        return None
+    return np.asarray((image if "A" in image.getbands() else image.convert("RGBA")).getchannel("A"))
+
+
+def _read_deep(path: str | Path, image: Image.Image) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """Read 16 bits a channel, (H, W) or (H, W, 3), and the transparency, (H, W)."""
     import cv2  # imported here: 8-bit photos need it not
 
     if _tiff_tag(image, _PLANAR, 1) == 2 and len(image.getbands()) > 1:  # OpenCV would mix the planes up
@@ -235,19 +371,30 @@ def _read_deep(path: str | Path, image: Image.Image) -> NDArray[Any]:
         raise ValueError("16 bits a channel in a form that OpenCV cannot decode")
     if _tiff_tag(image, _PHOTOMETRIC, None) == 0:  # white is zero, of which OpenCV knows nothing
         pixels = np.iinfo(pixels.dtype).max - pixels
-    return np.ascontiguousarray(pixels[..., 2::-1] if pixels.ndim == 3 else pixels)
+    if pixels.ndim == 2:
+        return pixels, None
+    return np.ascontiguousarray(pixels[..., 2::-1]), pixels[..., 3] if pixels.shape[2] == 4 else None
 
 
-def _to_8_bits(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+def to_8_bits(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    """Pixels of uint16 rounded to uint8; those of uint8 as they are."""
     return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8) if pixels.dtype == np.uint16 else pixels
 
 
-def upright_srgb(image: Image.Image) -> Image.Image:
-    """A PIL image as RGB under sRGB: its profile converted, its orientation applied, 16 bits of grey rounded to 8."""
+def _to_depth(pixels: NDArray[Any], depth: Depth) -> NDArray[Any]:
+    if depth == 8:
+        return to_8_bits(pixels)
+    return pixels if pixels.dtype == np.uint16 else pixels * np.uint16(257)
+
+
+def take_picture(image: Image.Image) -> Picture:
+    """A PIL image under sRGB: its profile converted, its orientation applied, 16 bits of grey rounded to 8."""
     upright = ImageOps.exif_transpose(image)
+    alpha = _alpha(upright)
     if upright.mode.startswith("I;16"):
-        upright = Image.fromarray(_to_8_bits(np.asarray(upright)))
-    return _to_srgb(upright, image.info.get("icc_profile"), "the image")
+        upright = Image.fromarray(to_8_bits(np.asarray(upright)))
+    pixels = np.asarray(_to_srgb(upright, image.info.get("icc_profile"), "the image"))
+    return Picture(pixels, alpha, Metadata.of(image, "the image"))
 
 
 def _to_srgb(image: Image.Image, profile: bytes | None, name: str) -> Image.Image:
@@ -255,7 +402,7 @@ def _to_srgb(image: Image.Image, profile: bytes | None, name: str) -> Image.Imag
     return image.convert("RGB") if transform is None else _apply(transform, image.convert(mode))
 
 
-def _deep_to_srgb(pixels: NDArray[np.uint16], profile: bytes | None, name: str) -> Image.Image:
+def _deep_to_srgb(pixels: NDArray[np.uint16], profile: bytes | None, name: str, depth: Depth = 8) -> NDArray[Any]:
     """Convert 16 bits a channel: Pillow's LittleCMS has 8, so what lies between its colours is interpolated.
 
     Where a saturated colour leaves a channel of sRGB near black, rounding before a conversion from a wide space like
@@ -263,7 +410,17 @@ def _deep_to_srgb(pixels: NDArray[np.uint16], profile: bytes | None, name: str) 
     """
     _, transform = _find_transform(profile, name)
     if transform is None:
-        return Image.fromarray(_to_8_bits(pixels)).convert("RGB")
+        return np.broadcast_to(np.atleast_3d(_to_depth(pixels, depth)), (*pixels.shape[:2], 3))
+    scale = np.float32(1 if depth == 8 else 257)
+    result = np.empty((*pixels.shape[:2], 3), np.uint8 if depth == 8 else np.uint16)
+    rows = max(1, _BAND // pixels.shape[1])
+    for top in range(0, len(pixels), rows):
+        band = slice(top, top + rows)
+        result[band] = np.rint(_convert_between(pixels[band], transform) * scale)
+    return result
+
+
+def _convert_between(pixels: NDArray[np.uint16], transform: ImageCms.ImageCmsTransform) -> NDArray[np.float32]:
     codes = np.atleast_3d(pixels) / np.float32(257)
     below = np.minimum(codes, 254).astype(np.uint8)
     share = codes - below
@@ -272,7 +429,7 @@ def _deep_to_srgb(pixels: NDArray[np.uint16], profile: bytes | None, name: str) 
         weight = np.prod(np.where(corner, share, 1 - share), axis=2, keepdims=True)
         colours = Image.fromarray((below + np.array(corner, np.uint8)).reshape(pixels.shape))
         total += weight * np.asarray(_apply(transform, colours))
-    return Image.fromarray(np.rint(total).astype(np.uint8))
+    return total
 
 
 def _apply(transform: ImageCms.ImageCmsTransform, image: Image.Image) -> Image.Image:

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ PairKind = Literal["retouch", "identical", "disjoint"]
 SIZE_TOLERANCE = 0.03
 """By how much the sizes of one scene's versions may differ: FiveK's experts and raw photos do by up to 2 %."""
 
+_MOST_ASPECT = 32
 _SHOWN = 5  # problems spelled out in one error
 _log = logging.getLogger(__name__)
 
@@ -133,7 +135,8 @@ def check_scenes(scenes: Sequence[Scene]) -> list[Scene]:
     """Read every photo's header and every label map, before training starts.
 
     Returns:
-        The scenes whose files can all be read; the others are left out with a warning that names the file.
+        The scenes whose files can all be read; the others are left out with a warning that names the file, and so are
+        photos of more than 32 times their width or height.
 
     Raises:
         DataError: versions of one scene differ too much in size, a label map has another aspect ratio or labels out of
@@ -184,7 +187,7 @@ def split_scenes(
             f"val_fraction {val_fraction} and test_fraction {test_fraction} must not be negative nor exceed 1 together"
         )
     # By hash rather than by a shuffle: a photo more or less then moves hardly any other.
-    shuffled = sorted(scenes, key=lambda scene: hashlib.sha256(f"{seed}/{scene.name}".encode()).digest())
+    shuffled = sorted(scenes, key=lambda scene: hashlib.sha256(os.fsencode(f"{seed}/{scene.name}")).digest())
     val, test = (max(1, round(f * len(scenes))) if f > 0 else 0 for f in (val_fraction, test_fraction))
     most = len(scenes) - (val_fraction + test_fraction < 1)
     while val + test > most and max(val, test) > 1:
@@ -240,6 +243,9 @@ def _check_scene(scene: Scene) -> ImageError | DataError | None:
         sizes = {path: photo_size(path) for path in scene.photos}
     except ImageError as error:
         return error
+    for path, size in sizes.items():
+        if max(size) > _MOST_ASPECT * min(size):  # brought to the size of the others, it would fill the memory
+            return ImageError(f"{path}: {_px(size)} are too narrow to learn from")
     try:
         check_sizes(sizes)
         if scene.mask is not None:

@@ -11,17 +11,25 @@ from PIL import Image
 
 from deepct.data.collection import find_collection
 from deepct.data.files import claim_folder, written_aside
-from deepct.data.image import photo_size, read_centre
+from deepct.data.image import MAX_PIXELS, photo_size, read_centre
 from deepct.data.masks import check_aspect, read_mask, resize_labels
 from deepct.data.pairs import AUTO_MASKS, SOURCE, Scene, check_sizes
 from deepct.data.pool import cores, work_off
 from deepct.data.raw import RAW_SUFFIXES, raw_size, read_raw_centre
 from deepct.errors import DataError, DeepctError
+from deepct.telling import print_failures
 
 SETTINGS_FILE = "prepared.json"
 
 
-def prepare(root: str, output: str, size: int = 286, workers: int | None = None, quality: int = 95) -> int:
+def prepare(
+    root: str,
+    output: str,
+    size: int = 286,
+    workers: int | None = None,
+    quality: int = 95,
+    max_pixels: int = MAX_PIXELS,
+) -> int:
     """Make a compact copy of a photo collection to train on, so that no epoch decodes its full-size files again.
 
     The collection is MIT-Adobe FiveK as distributed (DNG and 16-bit TIFF), FiveK in six folders of photos (raw, a to
@@ -34,6 +42,7 @@ def prepare(root: str, output: str, size: int = 286, workers: int | None = None,
         size: Length of the shorter side, px; smaller photos keep theirs.
         workers: Processes that work at once, by default one for each core; 0 works in this one.
         quality: Quality of the JPEG files, 1 to 100.
+        max_pixels: The most pixels that a photo may have; larger ones fail, for a small file may claim any size.
 
     Returns:
         The exit status: 0, or 1 where some scenes failed.
@@ -55,7 +64,9 @@ def prepare(root: str, output: str, size: int = 286, workers: int | None = None,
     print(f"{root}: {collection.kind}, {len(collection.scenes)} scenes")
     waiting = [scene for scene in collection.scenes if not all(path.is_file() for path in copy.files(scene).values())]
     problems = list(collection.problems)
-    results = work_off(waiting, partial(prepare_scene, copy), cores() if workers is None else workers)
+    results = work_off(
+        waiting, partial(prepare_scene, copy, max_pixels=max_pixels), cores() if workers is None else workers
+    )
     try:
         problems += filter(None, tqdm(results, total=len(waiting), unit="scene", disable=None))
     except KeyboardInterrupt:
@@ -64,8 +75,7 @@ def prepare(root: str, output: str, size: int = 286, workers: int | None = None,
     print(f"{there} scenes are ready, {len(collection.scenes) - len(waiting)} of them from before")
     if there:
         print(f"train on them: --data.layout {collection.layout} --data.root {output}")
-    if problems:
-        print(f"{len(problems)} failed:", *problems, sep="\n  ")
+    print_failures(problems)
     return int(bool(problems))
 
 
@@ -118,8 +128,13 @@ class Copy:
         return files
 
 
-def prepare_scene(copy: Copy, scene: Scene) -> str | None:
+def prepare_scene(copy: Copy, scene: Scene, max_pixels: int = MAX_PIXELS) -> str | None:
     """Write one scene's files: all versions cut about the centre to their common size, then resized alike.
+
+    Args:
+        copy: where to.
+        scene: the scene.
+        max_pixels: the most pixels that a photo may have.
 
     Returns:
         None, or why the scene cannot be read; nothing of it is written then.
@@ -129,11 +144,11 @@ def prepare_scene(copy: Copy, scene: Scene) -> str | None:
     """
     paths = {**{name: path for name, path in scene.looks.items() if path is not None}, SOURCE: scene.source}
     try:
-        sizes = {path: _size(path) for path in scene.photos}
+        sizes = {path: _size(path, max_pixels) for path in scene.photos}
         check_sizes(sizes)
         height, width = (min(sides) for sides in zip(*sizes.values(), strict=True))
         size = _shrink(height, width, copy.size)
-        pictures = {name: _read(path, (height, width), size) for name, path in paths.items()}
+        pictures = {name: _read(path, (height, width), size, max_pixels) for name, path in paths.items()}
         if scene.mask is not None:
             labels = read_mask(scene.mask)
             check_aspect(scene.mask, labels.shape, scene.source, sizes[scene.source])
@@ -151,13 +166,14 @@ def prepare_scene(copy: Copy, scene: Scene) -> str | None:
     return None
 
 
-def _size(path: Path) -> tuple[int, int]:
-    return raw_size(path) if path.suffix.lower() in RAW_SUFFIXES else photo_size(path)
+def _size(path: Path, max_pixels: int) -> tuple[int, int]:
+    return raw_size(path) if path.suffix.lower() in RAW_SUFFIXES else photo_size(path, max_pixels)
 
 
-def _read(path: Path, crop: tuple[int, int], size: tuple[int, int]) -> NDArray[np.uint8]:
-    read = read_raw_centre if path.suffix.lower() in RAW_SUFFIXES else read_centre
-    return read(path, crop, size)
+def _read(path: Path, crop: tuple[int, int], size: tuple[int, int], max_pixels: int) -> NDArray[np.uint8]:
+    if path.suffix.lower() in RAW_SUFFIXES:
+        return read_raw_centre(path, crop, size)
+    return read_centre(path, crop, size, max_pixels)
 
 
 def _shrink(height: int, width: int, side: int) -> tuple[int, int]:

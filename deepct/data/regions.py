@@ -5,6 +5,7 @@ partition of the scene tells the network which of the reference's colours belong
 """
 
 import hashlib
+import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -48,7 +49,7 @@ def segment(photo: NDArray[np.uint8], labels: int = 6) -> NDArray[np.uint8]:
 
 def regions_folder(root: str | Path) -> Path:
     """Where the regions of a data set are kept."""
-    name = hashlib.sha256(str(Path(root).resolve()).encode()).hexdigest()[:16]
+    name = hashlib.sha256(os.fsencode(Path(root).resolve())).hexdigest()[:16]
     return cache_folder() / f"regions-{_VERSION}" / name
 
 
@@ -96,7 +97,7 @@ def write_regions(folder: Path, scene: Scene) -> str | None:
     small = photo.resize(
         (max(1, round(photo.width * scale)), max(1, round(photo.height * scale))), Image.Resampling.BOX
     )
-    count = _FEWEST + int(hashlib.sha256(scene.name.encode()).hexdigest(), 16) % (_MOST - _FEWEST + 1)
+    count = _FEWEST + int(hashlib.sha256(os.fsencode(scene.name)).hexdigest(), 16) % (_MOST - _FEWEST + 1)
     try:
         with written_aside(folder / f"{scene.name}.png") as aside:
             Image.fromarray(segment(np.asarray(small), count)).save(aside, "PNG")

@@ -269,6 +269,7 @@ class TransferModule(L.LightningModule):
                 self.execution.working_size,
                 self.execution.semantics,
                 self.execution.strength,
+                batch.shown,
             )
         except (RuntimeError, MemoryError) as error:
             if not lacks_memory(error):

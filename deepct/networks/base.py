@@ -93,7 +93,7 @@ class TransferNetwork(nn.Module, ABC):
 
     @abstractmethod
     def _recolor(self, source: Tensor, working: Tensor, study: Study, semantics: Semantics, strength: float) -> Tensor:
-        """Recolour uint8 sources, whose working copies in normalised Lab have been studied."""
+        """Recolour sources, uint8 or uint16, whose working copies in normalised Lab have been studied."""
 
     def forward(
         self,
@@ -130,12 +130,13 @@ class TransferNetwork(nn.Module, ABC):
         working_size: int | None = None,
         semantics: Semantics = DEFAULT,
         strength: float = 1.0,
+        shown: Tensor | None = None,
     ) -> Tensor:
         """Recolour photos of any size.
 
         Args:
-            source: (B, 3, H, W) uint8 sRGB.
-            reference: (B, 3, H', W') uint8 sRGB.
+            source: (B, 3, H, W) uint8 or uint16 sRGB.
+            reference: (B, 3, H', W') uint8 or uint16 sRGB.
             source_labels: (B, h, w) uint8 label map of any size, laid over the photo. Both maps or none.
             reference_labels: (B, h', w') uint8.
             working_size: colours are decided on copies of the photos whose longest side is this, px, but whose shorter
@@ -144,9 +145,11 @@ class TransferNetwork(nn.Module, ABC):
             semantics: how label maps steer the transfer.
             strength: how much of the transfer is wanted, from 0, the source bit for bit, to 1; see
                 :func:`deepct.color.blend_into`.
+            shown: what the network sees in the source's place, of its size and type: of a photo with transparency, see
+                :func:`deepct.data.image.show_visible`.
 
         Returns:
-            (B, 3, H, W) uint8 sRGB.
+            (B, 3, H, W) sRGB of the source's type.
 
         Raises:
             ConfigError: the working size is below 32, or the strength not from 0 to 1.
@@ -154,7 +157,7 @@ class TransferNetwork(nn.Module, ABC):
         """
         check_working_size(working_size)
         check_strength(strength)
-        working, labels = working_copy(source, source_labels, working_size)
+        working, labels = working_copy(source if shown is None else shown, source_labels, working_size)
         reference, reference_labels = working_copy(reference, reference_labels, working_size)
         matches = None
         if labels is not None and reference_labels is not None:
@@ -184,7 +187,7 @@ class TransferNetwork(nn.Module, ABC):
 
 
 def working_copy(photo: Tensor, labels: Tensor | None, longest: int | None) -> tuple[Tensor, Tensor | None]:
-    """A photo, (B, 3, H, W) uint8 sRGB, in normalised Lab, and its label map, at the working size."""
+    """A photo, (B, 3, H, W) uint8 or uint16 sRGB, in normalised Lab, and its label map, at the working size."""
     height, width = photo.shape[-2:]
     scale = 1.0
     if longest is not None:

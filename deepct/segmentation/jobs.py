@@ -10,7 +10,7 @@ from typing import NamedTuple
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from deepct.data.image import PHOTO_SUFFIXES, find_reduction, photo_size, read_photo, to_planes
+from deepct.data.image import MAX_PIXELS, PHOTO_SUFFIXES, find_reduction, photo_size, read_photo, to_planes
 from deepct.errors import DataError, ImageError
 from deepct.segmentation.resize import Size, limit_size, resize_photo
 from deepct.segmentation.store import MASKS_FILE, MaskFolder, is_whole
@@ -107,6 +107,7 @@ def make_plan(
     network_size: Callable[[Size], Size],
     batch_size: int,
     is_mixed: bool = False,
+    max_pixels: int = MAX_PIXELS,
 ) -> Plan:
     """Batch photos, and find out which label maps are missing.
 
@@ -120,11 +121,12 @@ def make_plan(
         network_size: from a photo's height and width to those at which the network sees it.
         batch_size: photos in a batch at most.
         is_mixed: whether those of a batch may have different network sizes.
+        max_pixels: the most pixels that a photo may have.
     """
 
     def make_job(photo: Path) -> Job | str:
         try:
-            size = photo_size(photo)
+            size = photo_size(photo, max_pixels)
         except ImageError as error:
             return str(error)
         mask = (masks.folder / photo.relative_to(root)).with_suffix(".png")
@@ -149,10 +151,12 @@ class Batches(Dataset[Batch]):
 
     Args:
         batches: the work.
+        max_pixels: the most pixels that a photo may have.
     """
 
-    def __init__(self, batches: Sequence[list[Job]]) -> None:
+    def __init__(self, batches: Sequence[list[Job]], max_pixels: int = MAX_PIXELS) -> None:
         self.batches = batches
+        self.max_pixels = max_pixels
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -161,14 +165,15 @@ class Batches(Dataset[Batch]):
         jobs, photos, problems = [], [], []
         for job in self.batches[index]:
             try:
-                photos.append(_read(job))
+                photos.append(_read(job, self.max_pixels))
                 jobs.append(job)
             except ImageError as error:
                 problems.append(str(error))
         return Batch(jobs, photos, problems)
 
 
-def _read(job: Job) -> Tensor:
+def _read(job: Job, max_pixels: int) -> Tensor:
     """A photo at its network size; decoded at a fraction of its own where that is enough."""
-    pixels = read_photo(job.photo, find_reduction(photo_size(job.photo), job.network_size))
+    reduction = find_reduction(photo_size(job.photo, max_pixels), job.network_size)
+    pixels = read_photo(job.photo, reduction, max_pixels)
     return to_planes(resize_photo(pixels, job.network_size))

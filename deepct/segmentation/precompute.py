@@ -18,13 +18,15 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from deepct.data.image import MAX_PIXELS
 from deepct.data.masks import resize_labels
-from deepct.distributed import gather
+from deepct.distributed import end_at_sigterm, gather
 from deepct.errors import DataError
 from deepct.segmentation.backend import require_mmseg
 from deepct.segmentation.jobs import Batch, Batches, Job, Plan, find_photos, make_plan
 from deepct.segmentation.segmenter import Segmenter
 from deepct.segmentation.store import MaskFolder
+from deepct.telling import print_failures
 
 _WRITERS = 2
 _AHEAD = 32
@@ -45,6 +47,7 @@ def masks(
     accelerator: str = "auto",
     devices: int | str = "auto",
     precision: Precision | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> int:
     """Make label maps (sky, grass, person, ...) of all photos in a folder and below it, by BEiT v2 or another model.
 
@@ -64,6 +67,7 @@ def masks(
         accelerator: What computes: auto, cpu, gpu, ...
         devices: How many of them, by default all GPUs or one CPU.
         precision: How it computes, by default 16-mixed on GPUs and 32-true elsewhere.
+        max_pixels: The most pixels that a photo may have; larger ones fail, for a small file may claim any size.
 
     Returns:
         The exit status: 0, or 1 where some photos failed.
@@ -99,20 +103,19 @@ def masks(
     plan = Plan([], 0, 0, [])
     if trainer.is_global_zero:
         folder.open()
-        plan = make_plan(photos, root, folder, segmenter.network_size, batch_size, is_mixed=on_cpu)
+        plan = make_plan(photos, root, folder, segmenter.network_size, batch_size, on_cpu, max_pixels)
         print(f"{input}: {len(photos)} photos, {plan.done} label maps are there. {segmenter.description.model}")
     start = time.perf_counter()
     if plan.batches or trainer.world_size > 1:
         try:
-            trainer.predict(MaskMaker(segmenter), MaskData(plan.batches, workers), return_predictions=False)
+            trainer.predict(MaskMaker(segmenter), MaskData(plan.batches, workers, max_pixels), return_predictions=False)
         except SystemExit as stop:  # what Lightning makes of Ctrl-C
             raise DataError("stopped; the same command goes on from here") from stop
     problems = plan.problems + writer.problems
     if trainer.is_global_zero:
         speed = writer.written / (time.perf_counter() - start)
         print(f"{writer.written} label maps written to {output}, {speed:.1f} photos a second")
-        if problems:
-            print(f"{len(problems)} failed:", *problems, sep="\n  ")
+        print_failures(problems)
     return int(bool(problems))
 
 
@@ -154,12 +157,14 @@ class MaskData(L.LightningDataModule):
     Args:
         batches: the work, as the first process knows it.
         workers: processes that read photos.
+        max_pixels: the most pixels that a photo may have.
     """
 
-    def __init__(self, batches: list[list[Job]], workers: int) -> None:
+    def __init__(self, batches: list[list[Job]], workers: int, max_pixels: int = MAX_PIXELS) -> None:
         super().__init__()
         self.batches = batches
         self.workers = workers
+        self.max_pixels = max_pixels
 
     def setup(self, stage: str) -> None:
         """Take this process's share of the first one's batches: none twice, none lost."""
@@ -170,7 +175,7 @@ class MaskData(L.LightningDataModule):
     def predict_dataloader(self) -> DataLoader[Batch]:
         """A batch is an item, read by one worker."""
         return DataLoader(
-            Batches(self.batches),
+            Batches(self.batches, self.max_pixels),
             batch_size=None,
             num_workers=min(self.workers, len(self.batches)),
             worker_init_fn=_start_worker,
@@ -193,7 +198,11 @@ class MaskWriter(Callback):
         self._bar: tqdm[Any] | None = None
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Show how the first process gets on; the others have as many photos, give or take a batch."""
+        """Show how the first process gets on; the others have as many photos, give or take a batch.
+
+        From now on SIGTERM ends the run.
+        """
+        end_at_sigterm(trainer)
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         if trainer.is_global_zero:
             total = sum(map(len, data.batches))
