@@ -73,7 +73,7 @@ def prepared_size(root: str | Path) -> int | None:
     """The length of the shorter sides in a copy that deepct made, px; None of any other folder."""
     try:
         size: int = json.loads((Path(root) / SETTINGS_FILE).read_text())["size"]
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return size
 
