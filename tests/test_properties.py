@@ -30,9 +30,9 @@ from deepct.semantics import AS_REPORTED, DEFAULT, Semantics, match_labels, regi
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 
 FAST = settings(
-    max_examples=25, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    max_examples=60, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
 )
-SLOW = settings(FAST, max_examples=6)
+SLOW = settings(FAST, max_examples=25)
 LARGEST = 24
 
 FILLS: dict[str, Callable[[tuple[int, ...], np.random.Generator], Any]] = {

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, TiffImagePlugin
 from torch import Tensor
 
+from deepct.data.files import File, opened
 from deepct.errors import DataError, ImageError
 
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff"})
@@ -52,14 +53,14 @@ def list_photos(folder: str | Path, suffixes: frozenset[str] = PHOTO_SUFFIXES) -
     return photos
 
 
-def photo_size(path: str | Path) -> tuple[int, int]:
+def photo_size(path: str | File) -> tuple[int, int]:
     """Height and width of the upright photo, in px, from the file's header alone.
 
     Raises:
         ImageError: the header cannot be read.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(opened(path)) as image:
             width, height = image.size
             exif = Image.Exif()
             exif.load(image.info.get("exif", b""))  # getexif() would decode a whole PNG in search of it
@@ -69,7 +70,7 @@ def photo_size(path: str | Path) -> tuple[int, int]:
     return (width, height) if turned else (height, width)
 
 
-def read_photo(path: str | Path, reduce: int = 1) -> NDArray[np.uint8]:
+def read_photo(path: str | File, reduce: int = 1) -> NDArray[np.uint8]:
     """Read a JPEG, PNG, WebP or TIFF photo of 8 or 16 bits a channel.
 
     The EXIF orientation is applied, an embedded ICC profile is converted to sRGB, grey becomes RGB, and transparency
@@ -87,7 +88,7 @@ def read_photo(path: str | Path, reduce: int = 1) -> NDArray[np.uint8]:
         ImageError: the file is no photo that can be read; the message names it.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(opened(path)) as image:
             full_size = image.size
             if reduce > 1:
                 image.draft(None, (max(1, image.width // reduce), max(1, image.height // reduce)))
@@ -194,7 +195,7 @@ def to_pixels(planes: Tensor) -> NDArray[np.uint8]:
     return np.ascontiguousarray(planes.cpu().numpy().transpose(1, 2, 0))
 
 
-def unreadable(path: str | Path, error: Exception) -> ImageError:
+def unreadable(path: str | File, error: Exception) -> ImageError:
     """What to say of a photo whose decoder failed."""
     reason = str(error).replace(str(path), "").strip(" :'\"") or type(error).__name__
     return ImageError(f"{path}: cannot be read as a photo ({reason}); open and save it again, or take it away")
@@ -224,13 +225,15 @@ def _turn(image: Image.Image, orientation: int) -> Image.Image:
     return ImageOps.exif_transpose(image)
 
 
-def _read_deep(path: str | Path, image: Image.Image) -> NDArray[Any]:
+def _read_deep(path: str | File, image: Image.Image) -> NDArray[Any]:
     """Read 16 bits a channel, (H, W) or (H, W, 3)."""
     import cv2  # imported here: 8-bit photos need it not
 
     if _tiff_tag(image, _PLANAR, 1) == 2 and len(image.getbands()) > 1:  # OpenCV would mix the planes up
         raise ValueError("16 bits a channel in separate planes; save it with interleaved channels")
-    pixels: Any = cv2.imdecode(np.fromfile(path, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+    source = opened(path)
+    data = np.frombuffer(source.read(), np.uint8) if isinstance(source, io.BytesIO) else np.fromfile(source, np.uint8)
+    pixels: Any = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     if pixels is None:
         raise ValueError("16 bits a channel in a form that OpenCV cannot decode")
     if _tiff_tag(image, _PHOTOMETRIC, None) == 0:  # white is zero, of which OpenCV knows nothing

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from deepct.ade20k import CLASSES
+from deepct.data.files import File, opened
 from deepct.errors import ImageError
 from deepct.histogram import UNLABELLED
 
@@ -30,7 +31,7 @@ def find_mask(folder: str | Path, stem: str) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def read_mask(path: str | Path) -> NDArray[np.uint8]:
+def read_mask(path: str | File) -> NDArray[np.uint8]:
     """Read a label map.
 
     Returns:
@@ -40,7 +41,7 @@ def read_mask(path: str | Path) -> NDArray[np.uint8]:
         ImageError: unreadable, not one plane of integers, or a label out of range; the message names the file.
     """
     try:
-        labels = _read_npy(path) if str(path).endswith(".npy") else _read_png(path)
+        labels = _read_npy(Path(str(path))) if str(path).endswith(".npy") else _read_png(path)
     except Exception as error:  # decoders raise nearly anything on broken files
         raise ImageError(
             f"{path}: cannot be read as a label map ({str(error) or type(error).__name__}); expected a palette or grey "
@@ -57,7 +58,7 @@ def read_mask(path: str | Path) -> NDArray[np.uint8]:
     return labels.astype(np.uint8)
 
 
-def check_aspect(mask: Path, mask_size: tuple[int, ...], photo: Path, photo_size: tuple[int, ...]) -> None:
+def check_aspect(mask: File, mask_size: tuple[int, ...], photo: File, photo_size: tuple[int, ...]) -> None:
     """Check that a label map can be laid over its photo; both sizes are (height, width).
 
     Raises:
@@ -90,15 +91,15 @@ def resize_labels(labels: NDArray[np.uint8], size: tuple[int, ...]) -> NDArray[n
     return labels[rows[:, None], columns]  # without torch, whose threads do not live on in forked processes
 
 
-def _read_png(path: str | Path) -> NDArray[Any]:
-    with Image.open(path) as image:
+def _read_png(path: str | File) -> NDArray[Any]:
+    with Image.open(opened(path)) as image:
         if image.mode not in ("P", "L", "1", "I", "I;16"):
             raise ValueError(f"it holds colours ({image.mode}), not labels")
         return np.asarray(image)
 
 
-def _read_npy(path: str | Path) -> NDArray[Any]:
-    data = Path(path).read_bytes()
+def _read_npy(path: Path) -> NDArray[Any]:
+    data = path.read_bytes()
     if data.startswith(_NPY_MAGIC):
         return np.load(io.BytesIO(data), allow_pickle=False)
     array = _ArrayReader(io.BytesIO(data)).load()
