@@ -37,7 +37,7 @@ def copies(fivek_root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     """Six scenes as files, and in shards of four and two."""
     folder = tmp_path_factory.mktemp("copies")
     assert prepare(fivek_root, folder / "files") == 0
-    assert prepare(fivek_root, folder / "shards", "--shards", 4) == 0
+    assert prepare(fivek_root, folder / "shards", "--shards", 4, "--workers", 2) == 0
     return folder / "files", folder / "shards"
 
 
