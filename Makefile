@@ -7,7 +7,7 @@ DEMO := demo
 TEACHER := runs/demo-teacher/version_0/checkpoints/last.ckpt
 STUDENT := runs/demo-student/version_0/checkpoints/last.ckpt
 
-.PHONY: setup demo test lint bench lock clean
+.PHONY: setup demo test lint bench audit lock clean
 
 # --no-deps: the lock is whole, and leaves out opencv-python, which would lie over opencv-python-headless (see pyproject.toml).
 setup: $(VENV)/.done
@@ -52,6 +52,11 @@ lint: setup
 # The any-size path's quality too: make bench ARGS="--checkpoint CKPT --photos DIR"
 bench: setup
 	PYTHONPATH=$(CURDIR)/tests $(BIN)/python -m benchmarks $(ARGS)
+
+# The locked versions, held against the known vulnerabilities; asks PyPI, so it is no part of make test.
+audit: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
+	$(BIN)/pip-audit --requirement requirements.lock --no-deps --disable-pip
 
 # The versions that make setup installs, for every platform and without naming a package index.
 lock:

@@ -240,14 +240,30 @@ def find_config(name: str) -> Path:
     """A configuration file: as named, or deepct's own, with or without ``configs/`` before it.
 
     Raises:
-        DeepctError: there is no such file.
+        DeepctError: there is no such file, or it is not plain YAML.
     """
     folder = _own_configs()
     for path in (Path(name), folder / name.removeprefix("configs/")):
         if path.is_file():
+            _check_yaml(path)
             return path
     own = ", ".join(sorted(f"configs/{path.relative_to(folder).as_posix()}" for path in folder.rglob("*.yaml")))
     raise DeepctError(f"{name}: there is no such configuration; deepct has {own}")
+
+
+def _check_yaml(path: Path) -> None:
+    import yaml
+
+    try:
+        text = path.read_text(encoding="utf-8")
+        yaml.safe_load(text)
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+            raise yaml.YAMLError("it has aliases, of which few can stand for any number of values")
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise DeepctError(
+            f"{path}: not a configuration that can be read safely ({reason}); a configuration is YAML, of plain values"
+        ) from error
 
 
 def _own_configs() -> Path:

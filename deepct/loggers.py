@@ -45,4 +45,5 @@ class WandbLogger(LightningWandbLogger):
         os.environ.setdefault("WANDB_DATA_DIR", str(folder / "wandb"))
         kwargs.setdefault("log_model", not offline)
         kwargs |= {"mode": "offline"} if offline else {}  # a process that has used W&B asks the environment no more
-        super().__init__(project=project, name=name, save_dir=save_dir, offline=offline, id=id, **kwargs)
+        # The whole path: what writes is a process of W&B's own, which may have been started in another folder.
+        super().__init__(project=project, name=name, save_dir=str(folder), offline=offline, id=id, **kwargs)

@@ -1,11 +1,13 @@
 """LightningCLI as deepct drives it."""
 
+import re
 import shlex
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import lightning as L
+from jsonargparse import set_parsing_settings
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import WandbLogger
@@ -22,6 +24,35 @@ from deepct.telling import one_line, print_failures
 
 STOPPED = 143
 """The exit status of a training that was told to stop, as of any process that SIGTERM ends."""
+
+# What a configuration may name, to be imported and called: nothing else that Python has.
+set_parsing_settings(
+    import_path_denylist=["*", "lightning.pytorch.callbacks.lambda_function"],  # a callback that is any function
+    import_path_allowlist=[
+        "deepct",
+        *(
+            f"lightning.pytorch.{kind}"
+            for kind in ("accelerators", "callbacks", "loggers", "plugins", "profilers", "strategies")
+        ),
+        "lightning.fabric.plugins",
+        "torch.distributed.algorithms",
+        "torch.profiler",
+    ],
+)
+
+
+class _Parser(LightningArgumentParser):
+    """Says in one sentence which name is refused, where jsonargparse tells all that it might have been."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """End with what is wrong."""
+        denied = re.search(r"Importing '([\w.]+)' is not allowed", message)
+        if denied:
+            raise DeepctError(
+                f"{denied[1]}: is not imported, for a configuration may come from anyone; in configurations and flags "
+                "there are the classes of deepct and the parts of Lightning's trainer (README, Trust)"
+            ) from ex
+        super().error(message, ex)
 
 
 class RunConfig(SaveConfigCallback):
@@ -65,6 +96,7 @@ class DeepctCLI(LightningCLI):
             TransferModule,
             L.LightningDataModule,
             save_config_callback=RunConfig,
+            parser_class=_Parser,
             save_config_kwargs={"save_to_log_dir": False},
             trainer_class=WholeTrainer,
             trainer_defaults={"callbacks": [TestResults(), Pace(), self._record, Resume(), self._guard]},
@@ -99,6 +131,7 @@ class DeepctCLI(LightningCLI):
         """Parse, and check the checkpoint before anything is built."""
         super().parse_arguments(parser, args)
         command = self.config.subcommand
+        self.config[command].weights_only = True  # Lightning's own reading, whatever a configuration says
         path = self.config[command].get("ckpt_path")
         if path is None and command == "predict":
             path = shipped_weights()
@@ -118,7 +151,7 @@ class DeepctCLI(LightningCLI):
                 )
             if command == "fit":
                 remove_leftovers(Path(path).parent)
-                self._resume_dashboard(checkpoint.get("callbacks", {}).get(RunRecord.__name__, {}).get("wandb_id"))
+                self._resume_dashboard(checkpoint)
         elif command != "fit":
             raise CheckpointError(f"deepct {command} needs the checkpoint of a training: --ckpt_path CKPT")
 
@@ -128,8 +161,9 @@ class DeepctCLI(LightningCLI):
         self.config.fit.ckpt_path = path and str(path)
         return self.config.fit.ckpt_path
 
-    def _resume_dashboard(self, wandb_id: str | None) -> None:
+    def _resume_dashboard(self, checkpoint: dict[str, Any]) -> None:
         """Go on under the id that the training has on W&B, unless another is asked for."""
+        wandb_id = checkpoint.get("callbacks", {}).get(RunRecord.__name__, {}).get("wandb_id")
         for logger in _loggers(self.config.fit.trainer.logger):
             if logger.class_path.endswith("WandbLogger") and not logger.init_args.get("id"):
                 logger.init_args.id = wandb_id

@@ -14,11 +14,13 @@ from torch.utils.data import DataLoader
 from deepct.ade20k import CLASSES
 from deepct.data.augment import TransferBatch, prepare_batch
 from deepct.data.dataset import PairDataset, collate
+from deepct.data.files import weigh
 from deepct.data.loader import EachOnce, Shuffled, TrainingLoader, WatchedLoader
 from deepct.data.pairs import Pair, PairKind, Scene, check_scenes, fivek_scenes, make_pairs, photo_scenes, split_scenes
 from deepct.data.prepare import prepared_size
 from deepct.data.regions import build_regions, regions_folder
 from deepct.data.samples import build_samples
+from deepct.data.shards import read_shards
 from deepct.errors import DataError
 
 REGIONS = "regions"
@@ -30,8 +32,8 @@ class PairDataModule(L.LightningDataModule):
 
     Args:
         layout: ``fivek`` (folders raw, a to e, and label maps), ``photos`` (any folder of photos; pairs are made by
-            retouching), or ``samples`` (the embedded photos).
-        root: the data set's folder; ``samples`` builds its own where none is given.
+            retouching), ``shards`` (either of these, many scenes in a file), or ``samples`` (the embedded photos).
+        root: the data set's folder, of shards also its address; ``samples`` builds its own where none is given.
         masks: folder of label maps within root, or an absolute path; ``auto``: the folder ``masks`` where there is
             one; ``regions``: no label maps but regions of like colour, found once and kept in the user's cache; null
             for none.
@@ -53,7 +55,7 @@ class PairDataModule(L.LightningDataModule):
 
     def __init__(
         self,
-        layout: Literal["fivek", "photos", "samples"] = "fivek",
+        layout: Literal["fivek", "photos", "shards", "samples"] = "fivek",
         root: str | None = None,
         masks: str | None = "auto",
         batch_size: int = 8,
@@ -96,7 +98,7 @@ class PairDataModule(L.LightningDataModule):
         """
         if self.layout == "samples":
             build_samples(self.root)
-        if self.masks == REGIONS:
+        if self.masks == REGIONS and self.layout != "shards":
             root = self._root()
             build_regions(self._scenes(root, None), regions_folder(root))
 
@@ -110,7 +112,8 @@ class PairDataModule(L.LightningDataModule):
             raise DataError("data.kinds is empty: name one kind of pairs or more, of retouch, identical and disjoint")
         if not self.datasets:
             scenes = self._find()
-            readable = {scene.name for scene in check_scenes(scenes)}
+            # Shards were checked when they were made: to read all headers would be to fetch them all.
+            readable = {scene.name for scene in (scenes if self.layout == "shards" else check_scenes(scenes))}
             # Split before unreadable scenes are left out: one broken file must not move the others.
             splits = split_scenes(scenes, self.val_fraction, self.test_fraction, self.seed)
             for name, split in zip(("train", "val", "test"), splits, strict=True):
@@ -133,16 +136,22 @@ class PairDataModule(L.LightningDataModule):
         return PairDataset(pairs, self.size, self.resize, augment, self.label_share, self.zoom, self.shift_share)
 
     def _find(self) -> list[Scene]:
+        if self.layout == "shards" and self.root is not None:
+            prepared, scenes = read_shards(self.root, self.masks)
+            self._warn(prepared)
+            return scenes
         root = self._root()
-        prepared = prepared_size(root)
+        self._warn(prepared_size(root))
+        return self._scenes(root, regions_folder(root) if self.masks == REGIONS else self.masks)
+
+    def _warn(self, prepared: int | None) -> None:
         if prepared is not None and prepared < self.resize:
             _log.warning(
                 "%s: prepared at %d px, and enlarged to %d px for training; lower --data.resize, or prepare it larger",
-                root,
+                self.root,
                 prepared,
                 self.resize,
             )
-        return self._scenes(root, regions_folder(root) if self.masks == REGIONS else self.masks)
 
     def _root(self) -> Path:
         if self.layout == "samples":
@@ -186,13 +195,12 @@ class PairDataModule(L.LightningDataModule):
             ``pairs``, by split, and ``fingerprint``, the SHA-256 of every photo's and label map's split, path below the
             root and size in bytes: two trainings on equal files share it, wherever the root lies.
         """
-        root = self._root()
-        files = []
-        for split, data in self.datasets.items():
-            for scene in {pair.scene.name: pair.scene for pair in data.pairs}.values():
-                for path in (*scene.photos, *([scene.mask] if scene.mask else [])):
-                    name = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
-                    files.append(f"{split}/{name} {path.stat().st_size}")
+        files = [
+            f"{split}/{weigh(path)}"
+            for split, data in self.datasets.items()
+            for scene in {pair.scene.name: pair.scene for pair in data.pairs}.values()
+            for path in (*scene.photos, *([scene.mask] if scene.mask else []))
+        ]
         digest = hashlib.sha256("\n".join(sorted(files)).encode()).hexdigest()
         return {"pairs": {split: len(data) for split, data in self.datasets.items()}, "fingerprint": digest}
 

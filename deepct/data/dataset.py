@@ -4,7 +4,6 @@ import logging
 import os
 import zlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple, NotRequired, TypedDict
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
+from deepct.data.files import File
 from deepct.data.image import find_reduction, photo_size, read_photo, to_planes
 from deepct.data.loader import NO_PAIR, Draw
 from deepct.data.masks import read_mask, resize_labels
@@ -321,7 +321,7 @@ def crop_to_common(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> tuple[NDArray[
     return cut(a), cut(b)
 
 
-def _reduction(paths: set[Path], side: int) -> int:
+def _reduction(paths: set[File], side: int) -> int:
     """The reduction that keeps the shorter side of every one of these photos at least ``side`` px."""
     shortest = min(min(photo_size(path)) for path in paths)
     return find_reduction((shortest,), (side,))

@@ -2,7 +2,6 @@
 
 import io
 import logging
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, TiffImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
+from deepct.data.files import File, opened
 from deepct.data.metadata import Metadata
 from deepct.errors import DataError, ImageError
 
@@ -84,7 +84,7 @@ class Picture(NamedTuple):
     metadata: Metadata
 
 
-def photo_size(path: str | Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+def photo_size(path: str | File, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """Height and width of the upright photo, in px, from the file's header alone.
 
     Raises:
@@ -101,7 +101,7 @@ def photo_size(path: str | Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int
     return (width, height) if turned else (height, width)
 
 
-def read_photo(path: str | Path, reduce: int = 1, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+def read_photo(path: str | File, reduce: int = 1, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """Read a JPEG, PNG, WebP or TIFF photo of 8 or 16 bits a channel; of an animation, the first frame.
 
     The EXIF orientation is applied, an embedded ICC profile is converted to sRGB, grey becomes RGB, and transparency
@@ -131,7 +131,7 @@ def read_photo(path: str | Path, reduce: int = 1, max_pixels: int = MAX_PIXELS) 
         return np.ascontiguousarray(_turn(np.asarray(rgb), _orientation(image, path)))
 
 
-def read_picture(path: str | Path, depth: Depth = 8, max_pixels: int = MAX_PIXELS) -> Picture:
+def read_picture(path: str | File, depth: Depth = 8, max_pixels: int = MAX_PIXELS) -> Picture:
     """Read a photo with all that a recoloured one takes over; formats and colours as in :func:`read_photo`.
 
     Args:
@@ -193,7 +193,7 @@ def find_reduction(size: tuple[int, ...], wanted: tuple[int, ...]) -> int:
 
 
 def read_centre(
-    path: str | Path, crop: tuple[int, int], size: tuple[int, int], max_pixels: int = MAX_PIXELS
+    path: str | File, crop: tuple[int, int], size: tuple[int, int], max_pixels: int = MAX_PIXELS
 ) -> NDArray[np.uint8]:
     """Read the centre of a photo at a smaller size, averaged over areas; formats and colours as in :func:`read_photo`.
 
@@ -278,22 +278,20 @@ def to_pixels(planes: Tensor) -> NDArray[Any]:
     return np.ascontiguousarray(planes.cpu().numpy().transpose(1, 2, 0))
 
 
-def unreadable(path: str | Path, error: Exception) -> ImageError:
+def unreadable(path: str | File, error: Exception) -> ImageError:
     """What to say of a photo whose decoder failed."""
     reason = str(error).replace(str(path), "").strip(" :'\"") or type(error).__name__
     return ImageError(f"{path}: cannot be read as a photo ({reason}); open and save it again, or take it away")
 
 
 @contextmanager
-def _opened(path: str | Path, max_pixels: int) -> Iterator[Image.Image]:
+def _opened(path: str | File, max_pixels: int) -> Iterator[Image.Image]:
     """A photo's file, its header read; whatever goes wrong with it in there is an ImageError that names it."""
     try:
-        if not stat.S_ISREG(Path(path).stat().st_mode):
-            raise ValueError("it is no file, but a folder, a pipe or a device")
         if Image.MAX_IMAGE_PIXELS is not None:  # nobody but the caller sets a higher limit, in any of its processes
             Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, max_pixels)
         # Not by its name: Pillow would map a TIFF with transparency into memory, and turn it wrongly.
-        with Path(path).open("rb") as file, Image.open(file, formats=_FORMATS) as image:
+        with opened(path) as file, Image.open(file, formats=_FORMATS) as image:
             if image.width * image.height > max_pixels:
                 raise Image.DecompressionBombError
             yield image
@@ -302,13 +300,13 @@ def _opened(path: str | Path, max_pixels: int) -> Iterator[Image.Image]:
             f"{path}: has more than the {max_pixels:,} pixels that a photo may have; if it is no trap, raise max_pixels"
         ) from error
     except UnidentifiedImageError as error:
-        raise unreadable(path, ValueError(_what_it_is(Path(path)))) from error
+        raise unreadable(path, ValueError(_what_it_is(path))) from error
     except Exception as error:  # decoders raise nearly anything on broken files
         raise unreadable(path, error) from error
 
 
-def _what_it_is(path: Path) -> str:
-    with path.open("rb") as file:
+def _what_it_is(path: str | File) -> str:
+    with opened(path) as file:
         start = file.read(4)
     if not start:
         return "the file is empty"
@@ -331,7 +329,7 @@ def _tiff_tag(image: Image.Image, tag: int, default: Any) -> Any:
     return image.tag_v2.get(tag, default) if isinstance(image, TiffImagePlugin.TiffImageFile) else default
 
 
-def _orientation(image: Image.Image, path: str | Path) -> int:
+def _orientation(image: Image.Image, path: str | File) -> int:
     """EXIF's, or 1 for a TIFF, which Pillow and OpenCV turn themselves."""
     if image.format == "TIFF":
         return 1
@@ -360,13 +358,15 @@ def _alpha(image: Image.Image) -> NDArray[np.uint8] | None:
     return np.asarray((image if "A" in image.getbands() else image.convert("RGBA")).getchannel("A"))
 
 
-def _read_deep(path: str | Path, image: Image.Image) -> tuple[NDArray[Any], NDArray[Any] | None]:
+def _read_deep(path: str | File, image: Image.Image) -> tuple[NDArray[Any], NDArray[Any] | None]:
     """Read 16 bits a channel, (H, W) or (H, W, 3), and the transparency, (H, W)."""
     import cv2  # imported here: 8-bit photos need it not
 
     if _tiff_tag(image, _PLANAR, 1) == 2 and len(image.getbands()) > 1:  # OpenCV would mix the planes up
         raise ValueError("16 bits a channel in separate planes; save it with interleaved channels")
-    pixels: Any = cv2.imdecode(np.fromfile(path, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+    with opened(path) as file:
+        data = np.frombuffer(file.read(), np.uint8)
+    pixels: Any = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     if pixels is None:
         raise ValueError("16 bits a channel in a form that OpenCV cannot decode")
     if _tiff_tag(image, _PHOTOMETRIC, None) == 0:  # white is zero, of which OpenCV knows nothing

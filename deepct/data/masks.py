@@ -2,14 +2,16 @@
 
 import io
 import pickle
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from deepct.ade20k import CLASSES
+from deepct.data.files import File, opened
 from deepct.errors import ImageError
 from deepct.histogram import UNLABELLED
 
@@ -29,7 +31,7 @@ def find_mask(folder: str | Path, stem: str) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def read_mask(path: str | Path) -> NDArray[np.uint8]:
+def read_mask(path: str | File) -> NDArray[np.uint8]:
     """Read a label map.
 
     Returns:
@@ -39,7 +41,7 @@ def read_mask(path: str | Path) -> NDArray[np.uint8]:
         ImageError: unreadable, not one plane of integers, or a label out of range; the message names the file.
     """
     try:
-        labels = _read_npy(path) if str(path).endswith(".npy") else _read_png(path)
+        labels = _read_npy(Path(str(path))) if str(path).endswith(".npy") else _read_png(path)
     except Exception as error:  # decoders raise nearly anything on broken files
         raise ImageError(
             f"{path}: cannot be read as a label map ({str(error) or type(error).__name__}); expected a palette or grey "
@@ -56,7 +58,7 @@ def read_mask(path: str | Path) -> NDArray[np.uint8]:
     return labels.astype(np.uint8)
 
 
-def check_aspect(mask: Path, mask_size: tuple[int, ...], photo: Path, photo_size: tuple[int, ...]) -> None:
+def check_aspect(mask: File, mask_size: tuple[int, ...], photo: File, photo_size: tuple[int, ...]) -> None:
     """Check that a label map can be laid over its photo; both sizes are (height, width).
 
     Raises:
@@ -89,40 +91,73 @@ def resize_labels(labels: NDArray[np.uint8], size: tuple[int, ...]) -> NDArray[n
     return labels[rows[:, None], columns]  # without torch, whose threads do not live on in forked processes
 
 
-def _read_png(path: str | Path) -> NDArray[Any]:
-    with Image.open(path) as image:
+def _read_png(path: str | File) -> NDArray[Any]:
+    with opened(path) as file, Image.open(file) as image:
         if image.mode not in ("P", "L", "1", "I", "I;16"):
             raise ValueError(f"it holds colours ({image.mode}), not labels")
         return np.asarray(image)
 
 
-def _read_npy(path: str | Path) -> NDArray[Any]:
-    data = Path(path).read_bytes()
+def _read_npy(path: Path) -> NDArray[Any]:
+    data = path.read_bytes()
     if data.startswith(_NPY_MAGIC):
         return np.load(io.BytesIO(data), allow_pickle=False)
-    array = _ArrayUnpickler(io.BytesIO(data)).load()
-    if not isinstance(array, np.ndarray):
+    array = _ArrayReader(io.BytesIO(data)).load()
+    if not isinstance(array, _Array) or array.values is None:
         raise ValueError(f"it holds a {type(array).__name__}, not an array")
-    return array
+    return array.values
 
 
-def _latin1(text: str, encoding: str) -> bytes:
-    """What a pickled array asks of codecs.encode, and nothing more."""
-    if encoding != "latin1":
-        raise pickle.UnpicklingError(f"encoding {encoding!r} is not allowed in a label map")
-    return text.encode("latin1")
+class _Dtype:
+    """A type of integers as a pickle describes it; of anything else that it says, nothing is believed."""
+
+    def __init__(self, name: str, *_: bool) -> None:
+        if not re.fullmatch("[<>|=]?([iu][1248]|b1)", name):
+            raise pickle.UnpicklingError(f"{name!r} is not allowed; a label map holds integers")
+        self.dtype = np.dtype(name)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.dtype = self.dtype.newbyteorder(state[1])
 
 
-class _ArrayUnpickler(pickle.Unpickler):
-    """Admits NumPy's array constructors and nothing else, so that a label map cannot run code."""
+class _Array:
+    """An array as a pickle describes it: NumPy's own would trust what the file says of its memory."""
+
+    def __init__(self, values: NDArray[Any] | None = None) -> None:
+        self.values = values
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, shape, kind, is_fortran, data = state
+        self.values = np.frombuffer(data, kind.dtype).reshape(shape, order="F" if is_fortran else "C")
+
+
+class _ArrayReader(pickle._Unpickler):
+    """Admits arrays of integers and nothing else, so that a label map cannot run code.
+
+    It is Python's own reader rather than the one in C, which believes a file that asks for gigabytes.
+    """
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ("_codecs", "encode"):
-            return _latin1
-        if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "_reconstruct":
-            return np._core.multiarray._reconstruct  # type: ignore[attr-defined]
-        if module in ("numpy.core.numeric", "numpy._core.numeric") and name == "_frombuffer":
-            return np._core.numeric._frombuffer  # type: ignore[attr-defined]
-        if module == "numpy" and name in ("ndarray", "dtype"):
-            return getattr(np, name)
-        raise pickle.UnpicklingError(f"{module}.{name} is not allowed in a label map")
+        if module in ("numpy.core.multiarray", "numpy._core.multiarray", "numpy.core.numeric", "numpy._core.numeric"):
+            module = "numpy"
+        admitted = {
+            ("_codecs", "encode"): self._latin1,
+            ("numpy", "_reconstruct"): self._reconstruct,
+            ("numpy", "_frombuffer"): self._frombuffer,
+            ("numpy", "ndarray"): _Array,
+            ("numpy", "dtype"): _Dtype,
+        }
+        if (module, name) not in admitted:
+            raise pickle.UnpicklingError(f"{module}.{name} is not allowed in a label map")
+        return admitted[module, name]
+
+    def _latin1(self, text: str, encoding: str) -> bytes:
+        if encoding != "latin1":
+            raise pickle.UnpicklingError(f"encoding {encoding!r} is not allowed in a label map")
+        return text.encode("latin1")
+
+    def _reconstruct(self, *_: Any) -> _Array:
+        return _Array()
+
+    def _frombuffer(self, data: bytes, kind: _Dtype, shape: tuple[int, ...], order: Literal["C", "F"]) -> _Array:
+        return _Array(np.frombuffer(data, kind.dtype).reshape(shape, order=order))

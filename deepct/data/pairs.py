@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from deepct.data.files import File
 from deepct.data.image import list_photos, photo_size
 from deepct.data.masks import check_aspect, find_mask, read_mask
 from deepct.errors import DataError, ImageError
@@ -40,13 +41,13 @@ class Scene:
     """
 
     name: str
-    source: Path
-    looks: dict[str, Path | None]
-    mask: Path | None
+    source: File
+    looks: dict[str, File | None]
+    mask: File | None
 
     @property
-    def photos(self) -> list[Path]:
-        """Every photo on disk."""
+    def photos(self) -> list[File]:
+        """Every photo that there is."""
         return [self.source, *(path for path in self.looks.values() if path is not None)]
 
 
@@ -157,7 +158,7 @@ def check_scenes(scenes: Sequence[Scene]) -> list[Scene]:
     return good
 
 
-def check_sizes(sizes: Mapping[Path, tuple[int, int]]) -> None:
+def check_sizes(sizes: Mapping[File, tuple[int, int]]) -> None:
     """Check that the versions of one scene, with their heights and widths, have nearly the first one's size.
 
     Raises:

@@ -1,21 +1,24 @@
 """A compact, training-size copy of a photo collection."""
 
+import io
 import json
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from deepct.data.collection import find_collection
-from deepct.data.files import claim_folder, written_aside
+from deepct.data.collection import Collection, find_collection
+from deepct.data.files import claim_folder, on_disk, written_aside
 from deepct.data.image import MAX_PIXELS, photo_size, read_centre
 from deepct.data.masks import check_aspect, read_mask, resize_labels
 from deepct.data.pairs import AUTO_MASKS, SOURCE, Scene, check_sizes
 from deepct.data.pool import cores, work_off
 from deepct.data.raw import RAW_SUFFIXES, raw_size, read_raw_centre
+from deepct.data.shards import read_shards, require_webdataset, write_shards
 from deepct.errors import DataError, DeepctError
 from deepct.telling import print_failures
 
@@ -29,6 +32,7 @@ def prepare(
     workers: int | None = None,
     quality: int = 95,
     max_pixels: int = MAX_PIXELS,
+    shards: int | None = None,
 ) -> int:
     """Make a compact copy of a photo collection to train on, so that no epoch decodes its full-size files again.
 
@@ -43,6 +47,8 @@ def prepare(
         workers: Processes that work at once, by default one for each core; 0 works in this one.
         quality: Quality of the JPEG files, 1 to 100.
         max_pixels: The most pixels that a photo may have; larger ones fail, for a small file may claim any size.
+        shards: Scenes of a shard: one file for so many of them, to be read from a server too, with --data.layout
+            shards; by default each photo is a file.
 
     Returns:
         The exit status: 0, or 1 where some scenes failed.
@@ -55,13 +61,19 @@ def prepare(
 
     if size < 1 or not 1 <= quality <= 100 or (workers is not None and workers < 0):
         raise DataError(f"size {size}, quality {quality}, workers {workers}: give 1 or more, 1 to 100, and 0 or more")
+    if shards is not None:
+        require_webdataset()
+        if shards < 1:
+            raise DataError(f"shards {shards}: a shard holds 1 scene or more")
     place = Path(output).resolve()
     if Path(root).resolve() in (place, *place.parents):
         raise DataError(f"{output}: lies in the collection {root} itself; give --output a folder outside of it")
     collection = find_collection(root)
-    copy = Copy(Path(output), collection.layout, size, quality)
+    copy = Copy(Path(output), collection.layout, size, quality, shards)
     copy.open()
     print(f"{root}: {collection.kind}, {len(collection.scenes)} scenes")
+    if shards is not None:
+        return _prepare_shards(copy, collection, shards, cores() if workers is None else workers, max_pixels)
     waiting = [scene for scene in collection.scenes if not all(path.is_file() for path in copy.files(scene).values())]
     problems = list(collection.problems)
     results = work_off(
@@ -83,7 +95,7 @@ def prepared_size(root: str | Path) -> int | None:
     """The length of the shorter sides in a copy that deepct made, px; None of any other folder."""
     try:
         size: int = json.loads((Path(root) / SETTINGS_FILE).read_text())["size"]
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return size
 
@@ -97,12 +109,14 @@ class Copy:
         layout: ``fivek`` or ``photos``.
         size: length of the shorter side, px.
         quality: of the JPEG files.
+        shards: scenes of a shard; None: each photo is a file.
     """
 
     folder: Path
     layout: str
     size: int
     quality: int
+    shards: int | None = None
 
     def open(self) -> None:
         """Make the folder, or check that what it holds was made with these settings.
@@ -110,7 +124,9 @@ class Copy:
         Raises:
             DataError: it was made with others, holds something else, or cannot be written.
         """
-        settings = {"layout": self.layout, "size": self.size, "quality": self.quality}
+        settings: dict[str, Any] = {"layout": self.layout, "size": self.size, "quality": self.quality}
+        if self.shards is not None:
+            settings["shards"] = self.shards
         claim_folder(
             self.folder / SETTINGS_FILE,
             settings,
@@ -142,28 +158,71 @@ def prepare_scene(copy: Copy, scene: Scene, max_pixels: int = MAX_PIXELS) -> str
     Raises:
         DataError: the copy cannot be written.
     """
-    paths = {**{name: path for name, path in scene.looks.items() if path is not None}, SOURCE: scene.source}
     try:
-        sizes = {path: _size(path, max_pixels) for path in scene.photos}
-        check_sizes(sizes)
-        height, width = (min(sides) for sides in zip(*sizes.values(), strict=True))
-        size = _shrink(height, width, copy.size)
-        pictures = {name: _read(path, (height, width), size, max_pixels) for name, path in paths.items()}
-        if scene.mask is not None:
-            labels = read_mask(scene.mask)
-            check_aspect(scene.mask, labels.shape, scene.source, sizes[scene.source])
-            pictures[AUTO_MASKS] = resize_labels(labels, size)
+        pictures = _make_pictures(copy, scene, max_pixels)
     except DeepctError as error:
         return str(error)
     try:
         for name, path in copy.files(scene).items():
             path.parent.mkdir(exist_ok=True)
             with written_aside(path) as aside:
-                kind = "PNG" if name == AUTO_MASKS else "JPEG"
-                Image.fromarray(pictures[name]).save(aside, kind, quality=copy.quality, subsampling=0)
+                _save(pictures[name], name, copy.quality, aside)
     except OSError as error:
         raise DataError(f"{copy.folder}: cannot be written ({error}); mend that and start again to go on") from error
     return None
+
+
+def encode_scene(copy: Copy, scene: Scene, max_pixels: int = MAX_PIXELS) -> dict[str, bytes]:
+    """One scene's files, ``raw.jpg`` and so on.
+
+    Raises:
+        DeepctError: the scene cannot be read.
+    """
+    encoded = {}
+    for name, picture in _make_pictures(copy, scene, max_pixels).items():
+        file = io.BytesIO()
+        _save(picture, name, copy.quality, file)
+        encoded[f"{name}.{'png' if name == AUTO_MASKS else 'jpg'}"] = file.getvalue()
+    return encoded
+
+
+def _prepare_shards(copy: Copy, collection: Collection, count: int, workers: int, max_pixels: int) -> int:
+    from tqdm import tqdm
+
+    settings = {"layout": copy.layout, "size": copy.size}
+    problems = list(collection.problems)
+    encode = partial(encode_scene, copy, max_pixels=max_pixels)
+    results = write_shards(copy.folder, collection.scenes, encode, count, settings, workers)
+    try:
+        for found in tqdm(results, unit="shard", disable=None):
+            problems += found
+    except KeyboardInterrupt:
+        raise DataError("stopped; the same command goes on from here") from None
+    print(f"{len(read_shards(str(copy.folder), None).scenes)} scenes are ready")
+    print(f"train on them: --data.layout shards --data.root {copy.folder}, or wherever you put the folder")
+    if problems:
+        print(f"{len(problems)} failed:", *problems, sep="\n  ")
+    return int(bool(problems))
+
+
+def _make_pictures(copy: Copy, scene: Scene, max_pixels: int) -> dict[str, NDArray[np.uint8]]:
+    """All versions, and the label map, at one size."""
+    paths = {**{name: path for name, path in scene.looks.items() if path is not None}, SOURCE: scene.source}
+    sizes = {path: _size(on_disk(path), max_pixels) for path in scene.photos}
+    check_sizes(sizes)
+    height, width = (min(sides) for sides in zip(*sizes.values(), strict=True))
+    size = _shrink(height, width, copy.size)
+    pictures = {name: _read(on_disk(path), (height, width), size, max_pixels) for name, path in paths.items()}
+    if scene.mask is not None:
+        labels = read_mask(scene.mask)
+        check_aspect(scene.mask, labels.shape, scene.source, sizes[scene.source])
+        pictures[AUTO_MASKS] = resize_labels(labels, size)
+    return pictures
+
+
+def _save(picture: NDArray[np.uint8], name: str, quality: int, file: Path | io.BytesIO) -> None:
+    kind = "PNG" if name == AUTO_MASKS else "JPEG"
+    Image.fromarray(picture).save(file, kind, quality=quality, subsampling=0)
 
 
 def _size(path: Path, max_pixels: int) -> tuple[int, int]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from deepct.data.files import cache_folder, written_aside
+from deepct.data.files import cache_folder, on_disk, written_aside
 from deepct.data.image import read_photo
 from deepct.data.pairs import Scene
 from deepct.data.pool import cores, work_off
@@ -68,7 +68,7 @@ def build_regions(scenes: Sequence[Scene], folder: Path, workers: int | None = N
     """
     from tqdm import tqdm
 
-    waiting = [scene for scene in scenes if not _is_fresh(folder / f"{scene.name}.png", scene.source)]
+    waiting = [scene for scene in scenes if not _is_fresh(folder / f"{scene.name}.png", on_disk(scene.source))]
     if not waiting:
         return
     try:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from deepct.data.files import on_disk
 from deepct.data.image import list_photos
 from deepct.data.masks import find_mask
 from deepct.data.pairs import LOOKS, SOURCE, match_versions
@@ -33,7 +34,7 @@ def aligned_cases(root: Path) -> tuple[list[AlignedCase], list[str]]:
     if SOURCE in folders and len(folders) > 1:
         scenes, problems = match_versions({name: list_photos(root / name) for name in folders}, None)
         return [
-            AlignedCase(f"{scene.name}/{SOURCE}-{look}", scene.source, path)
+            AlignedCase(f"{scene.name}/{SOURCE}-{look}", on_disk(scene.source), on_disk(path))
             for scene in scenes
             for look, path in scene.looks.items()
             if path is not None

@@ -12,7 +12,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from deepct import __version__
-from deepct.errors import CheckpointError
+from deepct.errors import CheckpointError, ConfigError
 from deepct.networks.base import TransferNetwork
 from deepct.networks.build import build_network
 from deepct.networks.config import NetworkConfig
@@ -22,6 +22,12 @@ WEIGHTS_SUFFIX = ".safetensors"
 
 SHIPPED = Path(__file__).parents[1] / "weights" / f"student{WEIGHTS_SUFFIX}"
 """The student that comes with deepct."""
+
+WRITERS = ("deepct.modules.student.Student", "deepct.modules.teacher.Teacher")
+"""What a training's checkpoint is of."""
+
+_DESCRIBED = {"network", "_class_path"}
+_PREFIX = "network."
 
 
 def shipped_weights() -> Path:
@@ -53,18 +59,9 @@ def load_network(path: str | Path, map_location: str | torch.device = "cpu") -> 
         described, state = _read_weights(path)
     else:
         checkpoint = read_checkpoint(path, map_location)
-        described, prefix = checkpoint["hyper_parameters"]["network"], "network."
-        state = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
-    try:
-        network = build_network(NetworkConfig(**{**described, "pretrained": False}))
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(
-            f"{path}: describes a network that this version of deepct cannot build: {error}"
-        ) from error
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        raise CheckpointError(f"{path}: the tensors do not fit the network described beside them: {error}") from error
+        described, state = checkpoint["hyper_parameters"]["network"], _strip(checkpoint["state_dict"])
+    network = build_network(_check_network(path, described, state))
+    network.load_state_dict(state)
     return network.to(map_location).eval()
 
 
@@ -128,7 +125,7 @@ def _read_weights(path: str | Path) -> tuple[Mapping[str, Any], dict[str, Tensor
         raise CheckpointError(f"{path}: not a whole safetensors file ({error}); get or export it again") from error
     try:
         described = json.loads(metadata["network"])
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, RecursionError) as error:
         raise CheckpointError(
             f"{path}: not weights of deepct; it does not describe a network, as files of `deepct export` do"
         ) from error
@@ -149,10 +146,52 @@ def read_checkpoint(path: str | Path, map_location: str | torch.device = "cpu") 
             f"{path}: not a checkpoint that is whole and can be read safely (tensors and plain values only); take "
             f"another: {str(error).partition(chr(10))[0] or type(error).__name__}"
         ) from error
-    described = checkpoint.get("hyper_parameters", {}) if isinstance(checkpoint, dict) else {}
-    if not {"network", "_class_path"} <= described.keys():
+    described = checkpoint.get("hyper_parameters") if isinstance(checkpoint, dict) else None
+    if not isinstance(described, dict) or not {"network", "_class_path"} <= described.keys():
         raise CheckpointError(f"{path}: not a checkpoint of deepct; it does not describe a network")
+    # Lightning's command line imports the class that is named here, and gives it the rest as settings.
+    strange = described["_class_path"] if described["_class_path"] not in WRITERS else described.keys() - _DESCRIBED
+    if strange:
+        raise CheckpointError(f"{path}: names {strange} beside its network, as no checkpoint of deepct does")
+    state = checkpoint.get("state_dict")
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{path}: not a checkpoint of deepct; it holds no weights")
+    _check_network(path, described["network"], _strip(state))
     return checkpoint
+
+
+def _strip(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The network's tensors of a training's, under the network's names for them."""
+    return {name.removeprefix(_PREFIX): tensor for name, tensor in state.items() if name.startswith(_PREFIX)}
+
+
+def _check_network(path: str | Path, described: Any, state: Mapping[str, Tensor]) -> NetworkConfig:
+    """Check that a file's tensors are those of the network that it describes, before memory is taken for it."""
+    try:
+        config = NetworkConfig(**{**described, "pretrained": False})
+        plain = [value for value in config.as_dict().values() if not isinstance(value, str | int | None)]
+        if not all(isinstance(value, list) and all(isinstance(width, int) for width in value) for value in plain):
+            raise ConfigError("a width is no whole number")
+        with torch.device("meta"):
+            network = build_network(config)
+    except Exception as error:  # whatever torch makes of numbers that make no sense
+        raise CheckpointError(
+            f"{path}: describes a network that this version of deepct cannot build: {error}"
+        ) from error
+    try:
+        if not all(_is_whole(tensor) for tensor in state.values()):
+            raise ValueError("one of them is no tensor, or has more numbers than the file")
+        network.load_state_dict(state, assign=True)
+    except Exception as error:
+        raise CheckpointError(f"{path}: the tensors do not fit the network described beside them: {error}") from error
+    return config
+
+
+def _is_whole(tensor: Any) -> bool:
+    """Not of a kind that a few bytes of a file can make as large as they say."""
+    if not isinstance(tensor, Tensor) or tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
+        return False
+    return tensor.untyped_storage().nbytes() >= tensor.nbytes
 
 
 def _check_there(path: str | Path) -> None:

@@ -85,7 +85,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         return {}
     try:
         return as_dict(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         raise DataError(
             f"{path}: cannot be read ({' '.join(str(error).split())}); copy it again from where the training ran"
         ) from error
@@ -97,5 +97,5 @@ def _read_record(path: Path) -> dict[str, Any]:
         return {}
     try:
         return as_dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: cannot be read ({error}); delete it to go without, or copy it again") from error

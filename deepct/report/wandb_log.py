@@ -87,7 +87,7 @@ def _read_records(file: Path) -> list[dict[str, Any]]:
     for line in done.stdout.splitlines():
         try:
             records.append(as_dict(json.loads(line)))
-        except ValueError:
+        except (ValueError, RecursionError):
             break  # the reader stopped within a record
     if done.returncode and not records:
         reason = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
@@ -137,6 +137,6 @@ def _read_table(path: Path) -> list[dict[str, Any]]:
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
         lines = [dict(zip(table["columns"], line, strict=True)) for line in table["data"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{path}: the table of a test cannot be read ({error}); copy the run's folder again") from error
     return [read_row(line) for line in lines]

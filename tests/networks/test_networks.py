@@ -255,7 +255,7 @@ def test_load_network_names_what_is_wrong(tmp_path) -> None:
     torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
     with pytest.raises(CheckpointError, match="does not describe a network"):
         load_network(tmp_path / "other.ckpt")
-    described = {"network": TINY.as_dict(), "_class_path": "x"}
+    described = {"network": TINY.as_dict(), "_class_path": "deepct.modules.teacher.Teacher"}
     torch.save({"state_dict": {}, "hyper_parameters": described}, tmp_path / "empty.ckpt")
     with pytest.raises(CheckpointError, match="do not fit"):
         load_network(tmp_path / "empty.ckpt")
