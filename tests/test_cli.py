@@ -384,7 +384,7 @@ def test_fit_ends_with_the_checkpoint_and_the_next_command(
     assert main(words("fit", "teacher", fivek_root)) == 0
     printed = capsys.readouterr().out
     assert "best checkpoint: runs/run/version_0/checkpoints/best.ckpt" in printed
-    assert "deepct fit --config configs/student.yaml --model.teacher runs/run/version_0" in printed
+    assert f"deepct fit --config configs/student.yaml --data.root {fivek_root} --model.teacher runs/run/" in printed
 
 
 @pytest.fixture

@@ -116,7 +116,7 @@ def sample(pid: int) -> tuple[float, int]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
-@pytest.mark.parametrize("count", [300, pytest.param(2000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [300, pytest.param(2000, marks=pytest.mark.soak)])
 def test_memory_and_open_files_stay_what_they_were(tmp_path: Path, count: int) -> None:
     make_photos(tmp_path / "photos", count)
     process = start(predict_words(tmp_path), tmp_path / "log")

@@ -35,7 +35,7 @@ class LabMap(ColorTransferNetwork):
         return normalized_to_rgb(changed).clamp(0, 1)
 
     def recolor(self, source: Tensor, *given: Any) -> Tensor:
-        return blend_into(source, self.map(uint8_to_rgb(source)), given[-1])
+        return blend_into(source, self.map(uint8_to_rgb(source)), given[5])
 
     def lattice(self, source: Tensor, reference: Tensor, colors: Tensor, working_size: int | None = None) -> Tensor:
         return self.map(colors.T[:, :, None])[:, :, 0].T

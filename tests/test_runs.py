@@ -9,6 +9,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
+from jsonargparse import set_parsing_settings
 from test_cli import best, words
 
 from deepct.callbacks import guard
@@ -94,6 +95,9 @@ def training(request: pytest.FixtureRequest, fivek_root: Path, trained_teacher: 
     teacher = ("--model.teacher", str(trained_teacher)) if conf.startswith("student") else ()
     few = ("--trainer.limit_train_batches", str(STEPS), "--data.size", "32", "--data.resize", "36")
     return words("fit", conf, fivek_root, *more, *teacher, *few)
+
+
+set_parsing_settings(import_path_allowlist=["test_runs"])  # as people do with callbacks of their own
 
 
 class StopAt(L.Callback):

@@ -15,7 +15,10 @@ from deepct.errors import CheckpointError, TrainingError
 from deepct.networks import read_checkpoint
 from deepct.saving import PARTIAL, WholeFiles, explain_full_disk, remove_leftovers
 
-CHECKPOINT = {"hyper_parameters": {"network": {}, "_class_path": "x"}, "state_dict": {"a": torch.arange(3000.0)}}
+CHECKPOINT = {
+    "hyper_parameters": {"network": {}, "_class_path": "deepct.modules.teacher.Teacher"},
+    "state_dict": {"a": torch.arange(3000.0)},
+}
 
 
 @pytest.fixture

@@ -123,6 +123,7 @@ class PhotoPairs(Dataset[PhotoPair]):
         self.reference_masks = reference_masks
         self.depth = depth
         self.max_pixels = max_pixels
+        _read_reference.cache_clear()  # of another command, whose files may have changed since
 
     def __len__(self) -> int:
         return len(self.jobs)

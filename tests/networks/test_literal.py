@@ -116,7 +116,7 @@ def test_a_students_step_is_the_literal_one(kind: str, channels_last: bool) -> N
     student.teacher = lambda batch, study, sight: teacher.transfer(batch.source, study)
     names, parameters = zip(*student.network.named_parameters(), strict=True)
 
-    fast = student.losses(TransferBatch(*photos, *labels, identical, ["a", "b"]))["loss"].mean()
+    fast = student.compare(TransferBatch(*photos, *labels, identical, ["a", "b"])).losses["loss"].mean()
     gradients = torch.autograd.grad(fast, parameters)
     literal = literal_distillation_step(student.network, teacher, *photos, identical, *labels, alpha=0.3)
 
