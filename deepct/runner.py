@@ -92,6 +92,7 @@ class DeepctCLI(LightningCLI):
         self._luts: LutWriter | None = None
         self._record = RunRecord()
         self._guard = Guard()
+        self._guard.training = slurm.name_training(args if isinstance(args, list) else [])
         super().__init__(
             TransferModule,
             L.LightningDataModule,
@@ -157,7 +158,7 @@ class DeepctCLI(LightningCLI):
 
     def _go_on(self) -> str | None:
         """The checkpoint that a job of SLURM goes on from, where it is started again."""
-        path = slurm.last_checkpoint()
+        path = slurm.last_checkpoint(self._guard.training)
         self.config.fit.ckpt_path = path and str(path)
         return self.config.fit.ckpt_path
 

@@ -14,6 +14,7 @@ from test_cli import best, words
 
 from deepct.callbacks import guard
 from deepct.cli import main
+from deepct.saving import WholeTrainer
 
 EPOCHS = 3
 STEPS = 4  # an epoch
@@ -130,16 +131,16 @@ def test_a_training_goes_on_from_any_checkpoint_of_any_kind(
 ) -> None:
     monkeypatch.setattr(guard, "KEPT_EVERY", 0.0)
     made: dict[str, Path] = {}
-    save = L.Trainer.save_checkpoint
+    save = WholeTrainer.save_checkpoint
 
-    def keep(trainer: L.Trainer, path: Any, *more: Any) -> None:
+    def keep(trainer: WholeTrainer, path: Any, *more: Any) -> None:
         save(trainer, path, *more)
         kept = tmp_path / f"{len(made)}.ckpt"
         made[kept.name] = kept
         kept.write_bytes(Path(path).read_bytes())
 
     with monkeypatch.context() as patch:
-        patch.setattr(L.Trainer, "save_checkpoint", keep)
+        patch.setattr(WholeTrainer, "save_checkpoint", keep)
         assert main(training) == 0
     whole = state(newest(tmp_path))
     assert len(made) > EPOCHS * STEPS

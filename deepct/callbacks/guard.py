@@ -37,10 +37,12 @@ class Guard(L.Callback):
     a step, or wait for each other.
 
     Attributes:
+        training: what the training is called in a job of SLURM (:func:`deepct.slurm.name_training`).
         saved: the checkpoint that the training was stopped with.
     """
 
     def __init__(self) -> None:
+        self.training = ""
         self.saved: Path | None = None
         self._told = 0
         self._kept = 0.0
@@ -56,7 +58,7 @@ class Guard(L.Callback):
                 signal.signal(signal.SIGUSR1, self._hear)
         place = _place(trainer)
         if place is not None and slurm.job() is not None and trainer.is_global_zero:
-            slurm.remember(place.parent)
+            slurm.remember(self.training, place.parent)
         self._kept = time.monotonic()
 
     def on_train_batch_start(
