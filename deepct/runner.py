@@ -218,7 +218,7 @@ class DeepctCLI(LightningCLI):
         checkpoint = self.trainer.checkpoint_callback
         paths = (getattr(checkpoint, name, "") for name in ("best_model_path", "last_model_path"))
         path = next((path for path in paths if Path(path).is_file()), None)
-        if path is None or not self.trainer.is_global_zero:
+        if path is None or self.trainer.fast_dev_run or not self.trainer.is_global_zero:  # type: ignore[attr-defined]
             return
         print(f"best checkpoint: {path}")
         if isinstance(self.model, Student):

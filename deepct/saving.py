@@ -65,6 +65,8 @@ class WholeTrainer(L.Trainer):
         Raises:
             TrainingError: it cannot be written.
         """
+        if self.fast_dev_run:  # type: ignore[attr-defined]
+            return  # a trial is to leave nothing behind
         checkpoint = self._checkpoint_connector.dump_checkpoint(weights_only)
         failure = ""
         try:

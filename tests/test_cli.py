@@ -254,6 +254,31 @@ def test_tensorboard_and_csv_hold_the_same_numbers(fivek_root: Path, tmp_path: P
     assert len(list(tmp_path.glob("runs/run/*/pictures/*.png"))) == 2
 
 
+def test_a_trial_leaves_nothing_behind(fivek_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "panels.yaml").write_text(PANELS)
+    assert main(words("fit", "teacher", fivek_root, "--config", "panels.yaml", "--trainer.fast_dev_run", "true")) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["panels.yaml"]
+    assert "best checkpoint" not in capsys.readouterr().out
+
+
+def test_a_training_without_a_logger_leaves_the_folder_that_it_runs_in_as_it_is(
+    fivek_root: Path, tmp_path: Path
+) -> None:
+    for name in ("config.yaml", "record.json", "val-pairs.csv"):
+        (tmp_path / name).write_text("mine")
+    (tmp_path / "panels.yaml").write_text(PANELS)
+    assert main(words("fit", "teacher", fivek_root, "--config", "panels.yaml", "--trainer.logger", "false")) == 0
+    assert all((tmp_path / name).read_text() == "mine" for name in ("config.yaml", "record.json", "val-pairs.csv"))
+    made = {path.name for path in (tmp_path / "runs" / "unlogged").iterdir()}
+    assert {"config.yaml", "record.json", "val-pairs.csv", "pictures"} <= made
+
+
+def test_a_search_for_the_learning_rate_runs(fivek_root: Path) -> None:
+    finder = ("--trainer.callbacks+", "lightning.pytorch.callbacks.LearningRateFinder")
+    steps = ("--trainer.callbacks.num_training_steps", "3", "--trainer.limit_train_batches", "4")
+    assert main(words("fit", "teacher-map", fivek_root, *finder, *steps)) == 0
+
+
 def test_validate_measures_a_student_with_and_without_its_teacher(
     trained_student: Path, trained_teacher: Path, fivek_root: Path, tmp_path: Path
 ) -> None:

@@ -78,8 +78,8 @@ def test_a_killed_run_leaves_whole_pictures_and_the_next_one_ends_it(
             with Image.open(path) as image:
                 image.load()
     assert stopped
-    (out / f".left.png.{os.getpid()}.part").write_bytes(b"half")
-    (out / ".0001__0000.png.part").write_bytes(b"half")
+    (out / ".left.png.9999999.part").write_bytes(b"half")
+    (out / ".0001__0000.png.9999998.part").write_bytes(b"half")
     assert start(words, log).wait(120) == 0, log.read_text()
     assert len(pictures(out)) == count
     assert not [path for path in out.iterdir() if path.name.endswith(".part")]

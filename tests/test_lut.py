@@ -12,6 +12,7 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 from torch import Tensor
 
 from deepct import ColorTransfer
+from deepct.cli import main
 from deepct.color import blend_into, normalized_to_rgb, rgb_to_normalized, uint8_to_rgb
 from deepct.data.samples import demo_pairs
 from deepct.errors import ConfigError
@@ -166,3 +167,21 @@ def test_the_lut_of_the_weights_that_ship_is_near_their_map(name: str, tmp_path:
         exact = transfer.network.lattice(*photos, uint8_to_rgb(photos[0])[0].flatten(1).T, transfer.working_size)
     difference = delta_e(apply_cube(tmp_path / "look.cube", source), exact.view(source.shape).numpy())
     assert difference.mean() < 1.5  # the pair of unlike photos has the steepest map
+
+
+def test_the_lut_of_a_photo_with_transparency_is_that_of_what_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pair = PAIRS["weak"]
+    source = Image.fromarray(pair.source).resize((96, 64)).convert("RGBA")
+    hidden = np.asarray(source).copy()
+    hidden[:32] = (255, 0, 255, 0)  # a colour that nobody sees
+    Image.fromarray(hidden).save("source.png")
+    Image.fromarray(pair.reference).resize((96, 96)).save("reference.png")
+    words = ["--data.source", "source.png", "--data.reference", "reference.png", "--output", "out"]
+    assert main(["predict", *words, "--lut", "look.cube", "--trainer.accelerator", "cpu"]) == 0
+    with Image.open("out/source__reference.png") as image:
+        wanted = np.asarray(image)[32:, :, :3].astype(int)
+    looked_up = apply_cube(Path("look.cube"), np.ascontiguousarray(hidden[32:, :, :3])).astype(int)
+    assert np.abs(looked_up - wanted).mean() < 1

@@ -40,7 +40,7 @@ def fill_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_checkpoint_replaces_the_one_before(path: Path) -> None:
     WholeFiles().save_checkpoint({**CHECKPOINT, "epoch": 1}, path)
-    assert read_checkpoint(path)["epoch"] == 1
+    assert torch.load(path, weights_only=True)["epoch"] == 1
     assert [*path.parent.iterdir()] == [path]
 
 

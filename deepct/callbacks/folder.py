@@ -9,9 +9,11 @@ from lightning.pytorch.loggers import WandbLogger
 def run_folder(trainer: L.Trainer) -> Path:
     """The folder of a run: beside its checkpoints, whatever logger comes first; every process must ask.
 
-    Without a logger it is the folder that the command runs in.
+    Without a logger it is ``runs/unlogged``.
     """
     logger = trainer.logger
+    if logger is None:
+        return Path(trainer.default_root_dir, "runs", "unlogged")
     if not isinstance(logger, WandbLogger):
         return Path(trainer.log_dir or ".")
     run = logger.experiment.id if trainer.is_global_zero else None

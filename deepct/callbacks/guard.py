@@ -4,6 +4,7 @@ import math
 import signal
 import threading
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ KEPT_EVERY = 600.0
 """How long a training goes on before its state is written again, seconds."""
 
 _LISTED = 8  # pairs that an error names
+_REMEMBERED = 100  # steps whose losses are kept
+_EXPLODED = 1e4  # times the largest of them: pairs differ by thousands, identical ones and others
 
 
 class Guard(L.Callback):
@@ -49,6 +52,7 @@ class Guard(L.Callback):
         self._is_due = False
         self._batch: TransferBatch | None = None
         self._losses: list[tuple[Tensor, list[str]]] = []
+        self._before: deque[float] = deque(maxlen=_REMEMBERED)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Listen to signals; Lightning restores the handlers that there were before the training."""
@@ -80,16 +84,25 @@ class Guard(L.Callback):
         Under float16 gradients may overflow, and the step is left out then: there, only the losses count.
 
         Raises:
-            TrainingError: a loss or a gradient is not finite.
+            TrainingError: a loss or a gradient is not finite, or the loss has exploded.
         """
         figures = [loss.float() for loss, _ in self._losses]
         if getattr(trainer.precision_plugin, "scaler", None) is None:
             gradients = [parameter.grad for parameter in pl_module.parameters() if parameter.grad is not None]
             figures.append(torch.nn.utils.get_total_norm(gradients).float())
         is_due = time.monotonic() - self._kept > KEPT_EVERY
-        lost, told, due = _agree((~torch.stack(figures).isfinite()).any(), float(self._told), float(is_due))
+        largest = torch.stack(figures[: len(self._losses)]).max().nan_to_num()
+        lost, loss, told, due = _agree(
+            torch.stack([(~torch.stack(figures).isfinite()).any().float(), largest]), float(self._told), float(is_due)
+        )
         if lost:
             raise TrainingError(self._describe(trainer))
+        if self._before and loss > _EXPLODED * max(self._before):
+            raise TrainingError(
+                f"step {trainer.global_step}: the loss is {loss:.3g}, of {max(self._before):.3g} at most before, on "
+                f"{self._list([name for _, names in self._losses for name in names])}; {_ADVICE}"
+            )
+        self._before.append(loss)
         self._losses.clear()
         self._is_due = bool(due)
         if told:
@@ -110,7 +123,7 @@ class Guard(L.Callback):
         """Cut a validation short where the training is to stop."""
         if trainer.sanity_checking or trainer.state.fn != "fit":
             return
-        _, told = _agree(torch.zeros((), device=pl_module.device), float(self._told))
+        _, told = _agree(torch.zeros(1, device=pl_module.device), float(self._told))
         if told:
             self._told = int(told)
             raise SIGTERMException
@@ -152,24 +165,26 @@ class Guard(L.Callback):
         mine = [(float(loss), names) for loss, names in self._losses]
         lost = gather([name for loss, names in mine if not math.isfinite(loss) for name in names])
         every = gather([name for _, names in mine for name in names])
-        names = lost or every
-        listed = ", ".join(names[:_LISTED]) + (f" and {len(names) - _LISTED} more" if len(names) > _LISTED else "")
         what = "loss is" if lost else "gradients are"
-        return f"step {trainer.global_step}: the {what} not finite on {listed}; {_ADVICE}"
+        return f"step {trainer.global_step}: the {what} not finite on {self._list(lost or every)}; {_ADVICE}"
+
+    @staticmethod
+    def _list(names: list[str]) -> str:
+        return ", ".join(names[:_LISTED]) + (f" and {len(names) - _LISTED} more" if len(names) > _LISTED else "")
 
 
-def _agree(lost: Tensor, *others: float) -> list[float]:
-    """What any process says of each, after one exchange and one wait for the device."""
+def _agree(figures: Tensor, *others: float) -> list[float]:
+    """The largest that any process says of each, after one exchange and one wait for the device."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return [float(lost), *others]
-    said = torch.cat([lost.float().view(1), torch.tensor(others, device=lost.device)])
+        return [*figures.tolist(), *others]
+    said = torch.cat([figures, torch.tensor(others, device=figures.device)])
     torch.distributed.all_reduce(said, torch.distributed.ReduceOp.MAX)
     return said.tolist()
 
 
 _ADVICE = (
-    "the training has ended before its weights were spoilt, and its checkpoints are those from before; look at these "
-    "photos, lower --model.lr or give --trainer.gradient_clip_val, and go on with --ckpt_path LAST_CKPT"
+    "the training has ended before this step, and its checkpoints are those from before; look at these photos, lower "
+    "--model.lr or give --trainer.gradient_clip_val, and go on with --ckpt_path LAST_CKPT"
 )
 
 

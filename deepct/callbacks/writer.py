@@ -95,7 +95,7 @@ class PredictionWriter(BasePredictionWriter):
         except OSError as error:
             raise DataError(f"{self.output}: cannot be made ({error.strerror}); give another --output") from error
         if trainer.is_global_zero:
-            remove_leftovers(self.output)
+            remove_leftovers(self.output, below=False)
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """From now on SIGTERM ends the run."""

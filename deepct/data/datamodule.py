@@ -24,6 +24,7 @@ from deepct.data.shards import read_shards
 from deepct.errors import DataError
 
 REGIONS = "regions"
+_GRACE = 60  # s
 _log = logging.getLogger(__name__)
 
 
@@ -237,6 +238,7 @@ def _start_worker(_: int) -> None:
     import cv2
 
     cv2.setNumThreads(0)  # the workers share the cores already
-    # Who ends a job tells every process of it; the workers stay until the training has been saved.
-    for told in (signal.SIGTERM, getattr(signal, "SIGUSR1", signal.SIGTERM)):
-        signal.signal(told, signal.SIG_IGN)
+    if hasattr(signal, "alarm"):
+        # Who ends a job tells every process of it; the workers stay until the training has been saved, or for a minute.
+        for told in (signal.SIGTERM, signal.SIGUSR1):
+            signal.signal(told, lambda *_: signal.alarm(_GRACE))

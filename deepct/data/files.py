@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import stat
 import time
 from collections.abc import Callable, Iterator
@@ -13,8 +14,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
+import psutil
+
 from deepct.errors import DataError
 
+_LEFTOVER = re.compile(r"\..+\.(\d+)\.part", re.DOTALL)
 _LONGEST_NAME = 255  # bytes, on the file systems that there are
 _REMOTE = ("http", "https", "s3", "gs")
 _PAUSES = (1.0, 4.0, 16.0)  # s, after which a server is asked again
@@ -136,16 +140,23 @@ def written_aside(path: Path) -> Iterator[Path]:
         raise
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Take away what a killed run left half-written, in a folder and all below it.
+def remove_leftovers(folder: Path, below: bool) -> None:
+    """Take away what a killed run left half-written: files as :func:`written_aside` names them, whose process is gone.
 
     What cannot be taken away stays: nothing depends on it.
+
+    Args:
+        folder: where it is.
+        below: look into all folders below it too, of which deepct made every one.
     """
-    for place, _, names in os.walk(folder):
+    for place, folders, names in os.walk(folder):
         for name in names:
-            if name.startswith(".") and name.endswith(".part"):
+            found = _LEFTOVER.fullmatch(name)
+            if found and not psutil.pid_exists(int(found[1])):
                 with suppress(OSError):
                     Path(place, name).unlink()
+        if not below:
+            folders.clear()
 
 
 def cache_folder() -> Path:
@@ -177,6 +188,6 @@ def claim_folder(path: Path, settings: dict[str, Any], differ: Callable[[Any], s
             folder.mkdir(parents=True, exist_ok=True)
             with written_aside(path) as aside:
                 aside.write_text(json.dumps(settings, indent=1) + "\n")
-        remove_leftovers(folder)
+        remove_leftovers(folder, below=True)
     except (OSError, ValueError, AttributeError) as error:  # the last two: it is no JSON, or no table
         raise DataError(f"{path}: cannot be read or written ({error}); give another --output") from error

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -94,7 +95,8 @@ def photo_size(path: str | File, max_pixels: int = MAX_PIXELS) -> tuple[int, int
         width, height = image.size
         exif = Image.Exif()
         try:
-            exif.load(image.info.get("exif", b""))  # getexif() would decode a whole PNG in search of it
+            found = image.info.get("exif")  # getexif() would decode a whole PNG in search of it
+            exif.load(found or (_late_exif(path) if image.format == "PNG" else b""))
             turned = image.format != "TIFF" and exif.get(_EXIF_ORIENTATION) in _TURNED
         except Exception:  # as in _orientation, which says so
             turned = False
@@ -297,12 +299,25 @@ def _opened(path: str | File, max_pixels: int) -> Iterator[Image.Image]:
             yield image
     except Image.DecompressionBombError as error:
         raise ImageError(
-            f"{path}: has more than the {max_pixels:,} pixels that a photo may have; if it is no trap, raise max_pixels"
+            f"{path}: has more than the {max_pixels:,} pixels that a photo may have; if it is no trap, raise "
+            "max_pixels (predict --data.max_pixels, masks and prepare --max_pixels; train on what prepare makes of it)"
         ) from error
     except UnidentifiedImageError as error:
         raise unreadable(path, ValueError(_what_it_is(path))) from error
     except Exception as error:  # decoders raise nearly anything on broken files
         raise unreadable(path, error) from error
+
+
+def _late_exif(path: str | File) -> bytes:
+    """The EXIF that a PNG has after its pixels; empty where it has none."""
+    with opened(path) as file:
+        file.seek(8)
+        while len(head := file.read(8)) == 8:
+            length, kind = struct.unpack(">I4s", head)
+            if kind == b"eXIf":
+                return b"Exif\0\0" + file.read(length)
+            file.seek(length + 4, io.SEEK_CUR)
+    return b""
 
 
 def _what_it_is(path: str | File) -> str:

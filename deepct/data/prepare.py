@@ -200,8 +200,7 @@ def _prepare_shards(copy: Copy, collection: Collection, count: int, workers: int
         raise DataError("stopped; the same command goes on from here") from None
     print(f"{len(read_shards(str(copy.folder), None).scenes)} scenes are ready")
     print(f"train on them: --data.layout shards --data.root {copy.folder}, or wherever you put the folder")
-    if problems:
-        print(f"{len(problems)} failed:", *problems, sep="\n  ")
+    print_failures(problems)
     return int(bool(problems))
 
 

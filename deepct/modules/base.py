@@ -174,7 +174,8 @@ class TransferModule(L.LightningModule):
         """Resume with the learning rate of the step that comes next: a schedule sets it only after each step."""
         for config in self.trainer.lr_scheduler_configs:
             schedule = config.scheduler
-            assert isinstance(schedule, torch.optim.lr_scheduler.LambdaLR)
+            if not isinstance(schedule, torch.optim.lr_scheduler.LambdaLR):
+                continue  # a callback's own, as that of a search for the learning rate
             for group, lr, factor in zip(
                 schedule.optimizer.param_groups, schedule.base_lrs, schedule.lr_lambdas, strict=True
             ):

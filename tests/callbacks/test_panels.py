@@ -21,7 +21,7 @@ PICTURE = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 
 def trainer(folder: Path, *loggers: Logger) -> Mock:
     made = Mock(spec=L.Trainer, sanity_checking=False, is_global_zero=True, loggers=[*loggers], log_dir=str(folder))
-    made.global_step, made.fast_dev_run, made.logger = 7, False, None
+    made.global_step, made.fast_dev_run, made.logger = 7, False, Mock()
     return made
 
 

@@ -31,7 +31,7 @@ def batch(names: list[str], labelled: bool) -> tuple[BatchResult, TransferBatch]
 
 def trainer(folder: Path, names: str) -> Mock:
     made = Mock(spec=L.Trainer, sanity_checking=False, is_global_zero=True, loggers=[], log_dir=str(folder))
-    made.global_step, made.fast_dev_run, made.logger = 5, False, None
+    made.global_step, made.fast_dev_run, made.logger = 5, False, Mock()
     made.val_dataloaders = Mock()
     made.val_dataloaders.dataset.pairs = [Mock() for _ in names]
     for pair, name in zip(made.val_dataloaders.dataset.pairs, names, strict=True):

@@ -400,3 +400,20 @@ def test_large_panoramas_are_no_decompression_bombs(tmp_path: Path) -> None:
     path = tmp_path / "panorama.png"
     Image.new("1", (20000, 10000)).save(path)
     assert photo_size(path) == (10000, 20000)
+
+
+def test_a_png_whose_exif_follows_its_pixels_has_the_size_that_is_read(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = io.BytesIO()
+    Image.new("RGB", (50, 30)).save(data, "PNG", exif=exif)
+    chunks, position = [], 8
+    while position < len(data.getvalue()):
+        length = int.from_bytes(data.getvalue()[position : position + 4])
+        chunks.append(data.getvalue()[position : position + 12 + length])
+        position += 12 + length
+    late = [chunk for chunk in chunks if chunk[4:8] == b"eXIf"]
+    assert late
+    order = [chunk for chunk in chunks if chunk[4:8] != b"eXIf"]
+    (tmp_path / "late.png").write_bytes(data.getvalue()[:8] + b"".join([*order[:-1], *late, order[-1]]))
+    assert photo_size(tmp_path / "late.png") == (50, 30) == read_photo(tmp_path / "late.png").shape[:2]

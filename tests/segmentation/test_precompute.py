@@ -168,7 +168,7 @@ def test_what_is_missing_broken_or_of_another_size_is_made_again_and_nothing_els
     (out / "day" / "b.png").unlink()
     (out / "night" / "3.png").write_bytes(whole["night/3.png"][:-30])
     Image.fromarray(np.zeros((5, 5), np.uint8)).save(out / "a.png")
-    (out / "night" / ".4.png.part").write_bytes(b"of a run that was killed")
+    (out / "night" / ".4.png.9999999.part").write_bytes(b"of a run that was killed")
     (out / "night" / "4.png").unlink()
     before = {path: path.stat().st_mtime_ns for path in (out / "night" / "1.png", out / "long.png")}
     assert masks(photos, out, tiny) == 0
