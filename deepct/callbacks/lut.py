@@ -74,7 +74,8 @@ class LutWriter(L.Callback):
         size, strength = pl_module.execution.working_size, pl_module.execution.strength
         path = self._files[batch.job]
         try:
-            build_lut(pl_module.network, batch.source, batch.reference, size, strength=strength).save(path)
+            seen = batch.source if batch.shown is None else batch.shown
+            build_lut(pl_module.network, seen, batch.reference, size, strength=strength).save(path)
         except (RuntimeError, MemoryError) as error:
             if not lacks_memory(error):
                 raise
