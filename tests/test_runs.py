@@ -1,6 +1,5 @@
 """Trainings that are stopped, resumed and spread over processes, on tiny networks and tiny photos."""
 
-import csv
 import os
 import signal
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 import torch
 from jsonargparse import set_parsing_settings
 from test_cli import best, words
+from training import assert_same, logged, newest, state
 
 from deepct.callbacks import guard
 from deepct.cli import main
@@ -33,46 +33,6 @@ def trained_teacher(fivek_root: Path, tmp_path_factory: pytest.TempPathFactory) 
         patch.chdir(folder)
         assert main(words("fit", "teacher", fivek_root)) == 0
     return best(folder)
-
-
-def newest(folder: Path, name: str = "last.ckpt") -> Path:
-    return max(folder.glob(f"runs/run/*/checkpoints/{name}"), key=lambda path: path.stat().st_mtime_ns)
-
-
-def state(path: Path) -> dict[str, Any]:
-    """What a training is made of at a checkpoint: weights, optimizer, schedule, step and epoch."""
-    checkpoint = torch.load(path, weights_only=True)
-    kept = ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "epoch")
-    return {name: checkpoint[name] for name in kept}
-
-
-def assert_same(a: Any, b: Any, where: str = "") -> None:
-    """Bit for bit, whatever holds what."""
-    assert type(a) is type(b), where
-    if isinstance(a, torch.Tensor):
-        assert torch.equal(a, b), where
-    elif isinstance(a, dict):
-        assert a.keys() == b.keys(), where
-        for key in a:
-            assert_same(a[key], b[key], f"{where}/{key}")
-    elif isinstance(a, list | tuple):
-        assert len(a) == len(b), where
-        for index, pair in enumerate(zip(a, b, strict=True)):
-            assert_same(*pair, f"{where}/{index}")
-    else:
-        assert a == b, where
-
-
-def logged(folder: Path) -> dict[int, str]:
-    """The training loss as it was logged, by step, over all runs in a folder."""
-    losses: dict[int, str] = {}
-    for path in sorted(folder.glob("runs/run/*/metrics.csv")):
-        with path.open() as file:
-            for row in csv.DictReader(file):
-                if row.get("train/loss"):
-                    assert int(row["step"]) not in losses
-                    losses[int(row["step"])] = row["train/loss"]
-    return losses
 
 
 SETTINGS = {
