@@ -27,20 +27,22 @@ def checkpoints() -> dict[str, str]:
 
 
 class StopAt(L.Callback):
-    """Send a process SIGTERM in the midst of a step.
+    """Send a process a signal in the midst of a step.
 
     Args:
         step: which one.
         rank: of the process.
+        name: of the signal.
     """
 
-    def __init__(self, step: int, rank: int = 0) -> None:
+    def __init__(self, step: int, rank: int = 0, name: str = "SIGTERM") -> None:
         self.step = step
         self.rank = rank
+        self.signal = signal.Signals[name]
 
     def on_before_backward(self, trainer: L.Trainer, *_: Any) -> None:
         if trainer.global_step == self.step and trainer.global_rank == self.rank:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), self.signal)
 
 
 class StopInValidation(L.Callback):
@@ -70,7 +72,7 @@ class Slow(L.Callback):
         if trainer.is_global_zero:
             Path("step.new").write_text(str(trainer.global_step))
             Path("step.new").replace("step")
-        time.sleep(0.2)
+        time.sleep(0.1)
 
 
 class Spoil(L.Callback):

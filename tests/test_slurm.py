@@ -62,13 +62,9 @@ def runs(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("runs/run/*") if path.is_dir())
 
 
-@pytest.mark.parametrize("is_array", [False, True])
 def test_sigusr1_puts_the_job_back_and_it_goes_on_where_it_was(
-    is_array: bool, fivek_root: Path, job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fivek_root: Path, job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if is_array:
-        monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "47")
-        monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
     training = words("fit", "teacher-map", fivek_root, *FEW, *SLOW)
     # as srun has it, so that Lightning too knows that this is SLURM
     process = start(training, SLURM_NTASKS="1", SLURM_PROCID="0", SLURM_LOCALID="0", SLURM_JOB_NAME="train")
@@ -76,7 +72,7 @@ def test_sigusr1_puts_the_job_back_and_it_goes_on_where_it_was(
     process.send_signal(signal.SIGUSR1)
     _, err = end(process, 143)
     assert "Traceback" not in err
-    assert (job / "asked").read_text() == f"requeue {'47_3' if is_array else JOB}\n"
+    assert (job / "asked").read_text() == f"requeue {JOB}\n"
     step = state(newest(job))["global_step"]
     assert STEPS < step < EPOCHS * STEPS
     assert len(runs(job)) == 1
@@ -88,6 +84,26 @@ def test_sigusr1_puts_the_job_back_and_it_goes_on_where_it_was(
     assert steps(runs(job)[1]) == [*range(step, EPOCHS * STEPS)]
     assert logged(job) == logged(whole)
     assert (job / "asked").read_text().count("requeue") == 1
+
+
+def test_a_task_of_an_array_puts_itself_back(
+    fivek_root: Path, job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "47")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
+    training = words("fit", "teacher-map", fivek_root, *FEW)
+    stopped = [*training, *STOP, "--trainer.callbacks.name", "SIGUSR1"]
+    assert main(stopped) == 143
+    assert (job / "asked").read_text() == "requeue 47_3\n"
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "4")  # another task has nothing to go on from
+    assert main(stopped) == 143
+    assert steps(runs(job)[1]) == [*range(6)]
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
+    assert main(stopped) == 0
+    assert steps(runs(job)[2]) == [*range(6, EPOCHS * STEPS)]
+    monkeypatch.delenv("SLURM_ARRAY_JOB_ID")
+    assert_same(state(newest(job)), state(newest(train_alone(training, tmp_path / "whole"))))
 
 
 @pytest.mark.parametrize("count", [None, "0"])
