@@ -20,21 +20,29 @@ from deepct.histogram import pair_histograms
 from deepct.modules import Student
 
 
+def checkpoints() -> dict[str, str]:
+    """Every checkpoint of the runs in this folder, and what was left of one, and its digest."""
+    found = sorted(path for path in Path("runs").rglob("checkpoints/*") if path.is_file())
+    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
+
+
 class StopAt(L.Callback):
-    """Send a process SIGTERM in the midst of a step.
+    """Send a process a signal in the midst of a step.
 
     Args:
         step: which one.
         rank: of the process.
+        name: of the signal.
     """
 
-    def __init__(self, step: int, rank: int = 0) -> None:
+    def __init__(self, step: int, rank: int = 0, name: str = "SIGTERM") -> None:
         self.step = step
         self.rank = rank
+        self.signal = signal.Signals[name]
 
     def on_before_backward(self, trainer: L.Trainer, *_: Any) -> None:
         if trainer.global_step == self.step and trainer.global_rank == self.rank:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), self.signal)
 
 
 class StopInValidation(L.Callback):
@@ -64,7 +72,7 @@ class Slow(L.Callback):
         if trainer.is_global_zero:
             Path("step.new").write_text(str(trainer.global_step))
             Path("step.new").replace("step")
-        time.sleep(0.2)
+        time.sleep(0.1)
 
 
 class Spoil(L.Callback):
@@ -87,6 +95,7 @@ class Spoil(L.Callback):
         if trainer.global_step != self.step or trainer.global_rank != self.rank:
             return
         Path(f"names-{self.rank}.json").write_text(json.dumps(batch.names))
+        Path("kept.json").write_text(json.dumps(checkpoints()))
         if self.what == "loss":
             batch.target.fill_(torch.nan)
         elif self.what == "gradient":
@@ -99,7 +108,10 @@ class Spoil(L.Callback):
 
 
 class Look(L.Callback):
-    """Write what each process sees to ``seen-RANK.json``: batches, histograms, and what is exchanged for a student."""
+    """Write what each process sees to ``seen-RANK.json``: batches, histograms, and what is exchanged for a student.
+
+    The weights before the first step are in ``initial.pt``.
+    """
 
     def __init__(self) -> None:
         self.batches: list[dict[str, Any]] = []
@@ -108,6 +120,8 @@ class Look(L.Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         assert isinstance(trainer.datamodule, PairDataModule)
+        if trainer.is_global_zero:
+            torch.save(pl_module.state_dict(), "initial.pt")
         wrapped: Any = trainer.strategy.model
         if isinstance(wrapped, DistributedDataParallel):
             wrapped.register_comm_hook(None, self._exchange)
@@ -140,6 +154,7 @@ class Look(L.Callback):
         assert pl_module.teacher is not None
         wrapped: Any = trainer.strategy.model
         taught = {parameter.data_ptr() for parameter in pl_module.teacher.network.parameters()}
+        assert taught
         seen = {
             "batches": self.batches,
             "exchanged": self.exchanged,

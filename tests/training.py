@@ -4,17 +4,19 @@ import csv
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import torch
+from jsonargparse import set_parsing_settings
 
 
 def start(arguments: list[str], **environment: str) -> "subprocess.Popen[str]":
     """A command in a group of processes of its own, which finds the tests' probes."""
     paths = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
     return subprocess.Popen(
-        [sys.executable, "-m", "deepct.cli", *arguments],
+        [sys.executable, "-m", "training", *arguments],
         env={**os.environ, "PYTHONPATH": paths, **environment},
         start_new_session=True,
         stdout=subprocess.PIPE,
@@ -69,3 +71,26 @@ def logged(folder: Path) -> dict[int, str]:
                     assert int(row["step"]) not in losses
                     losses[int(row["step"])] = row["train/loss"]
     return losses
+
+
+def steps(run: Path) -> list[int]:
+    """The steps whose training loss one run logged."""
+    with (run / "metrics.csv").open() as file:
+        return [int(row["step"]) for row in csv.DictReader(file) if row.get("train/loss")]
+
+
+def wait_for_step(process: "subprocess.Popen[str]", step: int) -> None:
+    """Wait until a training with the probe ``Slow`` has done so many steps."""
+    deadline = time.monotonic() + 120
+    while not Path("step").exists() or int(Path("step").read_text()) < step:
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+if __name__ == "__main__":  # the command line, which imports the tests' probes too; Lightning starts it again by name
+    import deepct.runner  # noqa: F401  # which says what else may be imported
+    from deepct.cli import console
+
+    set_parsing_settings(import_path_allowlist=["probes"])
+    console()
