@@ -1,16 +1,23 @@
 """A training that goes astray ends with a sentence, and with the checkpoints from before."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
+import lightning as L
 import pytest
+import torch
 from jsonargparse import set_parsing_settings
 from probes import checkpoints
 from test_cli import words
 from training import end, newest, start, state
 
+from deepct.callbacks import Guard
 from deepct.cli import main
+from deepct.data.augment import TransferBatch
+from deepct.errors import TrainingError
 from deepct.saving import PARTIAL
 
 STEPS = 4  # an epoch
@@ -104,3 +111,20 @@ def test_a_full_disk_ends_the_training_and_leaves_the_checkpoint_from_before(
     assert state(kept)["global_step"] == STEPS
     assert main([*training, "--ckpt_path", str(kept)]) == 0
     assert state(newest(tmp_path))["global_step"] == 2 * STEPS
+
+
+def test_a_loss_that_explodes_ends_before_the_weights_change() -> None:
+    watch, trainer = Guard(), Mock(spec=L.Trainer, global_step=7)
+    trainer.precision_plugin = Mock(scaler=object())
+    module, optimizer = Mock(spec=L.LightningModule), Mock()
+
+    def step(loss: float) -> None:
+        watch.on_train_batch_start(trainer, module, Mock(spec=TransferBatch, names=["lake/retouch/a"]), 0)
+        watch.on_before_backward(trainer, module, torch.tensor(loss))
+        watch.on_before_optimizer_step(trainer, module, optimizer)
+
+    watch._kept = time.monotonic()
+    for loss in (1e-5, 0.05, 0.08, 2.0):  # identical pairs, and others
+        step(loss)
+    with pytest.raises(TrainingError, match=r"step 7: the loss is 9e\+05, of 2 at most before, on lake/retouch/a; "):
+        step(9e5)
