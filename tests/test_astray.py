@@ -124,7 +124,7 @@ def test_a_loss_that_explodes_ends_before_the_weights_change() -> None:
         watch.on_before_optimizer_step(trainer, module, optimizer)
 
     watch._kept = time.monotonic()
-    for loss in (1e-5, 0.05, 0.08, 2.0):  # identical pairs, and others
+    for loss in (1e-7, 0.5, *[1e-5, 0.05, 0.08, 2.0] * 5):  # identical pairs, and others
         step(loss)
     with pytest.raises(TrainingError, match=r"step 7: the loss is 9e\+05, of 2 at most before, on lake/retouch/a; "):
         step(9e5)

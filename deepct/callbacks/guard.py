@@ -25,6 +25,7 @@ KEPT_EVERY = 600.0
 
 _LISTED = 8  # pairs that an error names
 _REMEMBERED = 100  # steps whose losses are kept
+_ENOUGH = 20  # of them to judge another by: the first ones may be of identical pairs alone
 _EXPLODED = 1e4  # times the largest of them: pairs differ by thousands, identical ones and others
 
 
@@ -97,7 +98,7 @@ class Guard(L.Callback):
         )
         if lost:
             raise TrainingError(self._describe(trainer))
-        if self._before and loss > _EXPLODED * max(self._before):
+        if len(self._before) >= _ENOUGH and loss > _EXPLODED * max(self._before):
             raise TrainingError(
                 f"step {trainer.global_step}: the loss is {loss:.3g}, of {max(self._before):.3g} at most before, on "
                 f"{self._list([name for _, names in self._losses for name in names])}; {_ADVICE}"

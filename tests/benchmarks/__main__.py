@@ -73,8 +73,8 @@ def steps(folder: Path) -> Iterator[Row]:
 def logging(folder: Path) -> Iterator[Row]:
     """What logging costs a step, with CSV and W&B at once: as often as the configurations say."""
     for config, size, batch, every in (
-        ("demo/teacher", 64, 4, 3),
-        ("demo/student", 64, 4, 3),
+        ("demo/teacher", 64, 4, 5),
+        ("demo/student", 64, 4, 5),
         ("student-map", 40, 32, 50),
     ):
         measured = measure(logging_cost, config, size, batch, every, repeats=1, warm=False)
