@@ -37,3 +37,23 @@ def samples_root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield build_samples()
+
+
+@pytest.fixture
+def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of commands, which write where they are run."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def trained_teacher(fivek_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint of a tiny teacher."""
+    from test_cli import best, words
+
+    from deepct.cli import main
+
+    folder = tmp_path_factory.mktemp("teacher")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert main(words("fit", "teacher", fivek_root)) == 0
+    return best(folder)

@@ -55,19 +55,7 @@ def metrics(folder: Path) -> dict[str, list[float]]:
     return {key: [float(row[key]) for row in rows if row[key]] for key in rows[0]}
 
 
-@pytest.fixture(autouse=True)
-def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture(scope="module")
-def trained_teacher(fivek_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The checkpoint of a tiny teacher."""
-    folder = tmp_path_factory.mktemp("teacher")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        assert main(words("fit", "teacher", fivek_root)) == 0
-    return best(folder)
+pytestmark = pytest.mark.usefixtures("in_an_empty_folder")
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from jsonargparse import set_parsing_settings
-from test_cli import best, words
+from test_cli import words
 from training import end, newest, start, state
 
 from deepct.cli import main
@@ -16,15 +16,6 @@ STEPS = 20
 PROBE = ("--trainer.callbacks+", "probes.Look")
 TWO = ("--trainer.devices", "2", "--trainer.strategy", "ddp", "--data.batch_size", "2")
 ONE = ("--data.batch_size", "4")
-
-
-@pytest.fixture(scope="module")
-def trained_teacher(fivek_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The checkpoint of a tiny teacher."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(tmp_path_factory.mktemp("teacher"))
-        assert main(words("fit", "teacher", fivek_root)) == 0
-        return best(Path.cwd())
 
 
 def seen(folder: Path, rank: int = 0) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import lightning as L
 import pytest
 import torch
 from jsonargparse import set_parsing_settings
-from test_cli import best, words
+from test_cli import words
 from training import assert_same, logged, newest, state
 
 from deepct.callbacks import guard
@@ -20,19 +20,7 @@ EPOCHS = 3
 STEPS = 4  # an epoch
 
 
-@pytest.fixture(autouse=True)
-def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture(scope="module")
-def trained_teacher(fivek_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The checkpoint of a tiny teacher."""
-    folder = tmp_path_factory.mktemp("teacher")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        assert main(words("fit", "teacher", fivek_root)) == 0
-    return best(folder)
+pytestmark = pytest.mark.usefixtures("in_an_empty_folder")
 
 
 SETTINGS = {

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from jsonargparse import set_parsing_settings
-from test_cli import best, words
+from test_cli import words
 from training import assert_same, end, logged, newest, start, state, steps, wait_for_step
 
 from deepct.cli import main
@@ -17,15 +17,6 @@ FEW = ("--trainer.max_epochs", str(EPOCHS), "--trainer.limit_train_batches", str
 SLOW = ("--trainer.callbacks+", "probes.Slow")
 STOP = ("--trainer.callbacks+", "probes.StopAt", "--trainer.callbacks.step", "5")
 set_parsing_settings(import_path_allowlist=["probes"])
-
-
-@pytest.fixture(scope="module")
-def trained_teacher(fivek_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The checkpoint of a tiny teacher."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(tmp_path_factory.mktemp("teacher"))
-        assert main(words("fit", "teacher", fivek_root)) == 0
-        return best(Path.cwd())
 
 
 @pytest.fixture(autouse=True)

@@ -22,9 +22,7 @@ SLOW = ("--trainer.callbacks+", "probes.Slow")
 set_parsing_settings(import_path_allowlist=["probes"])
 
 
-@pytest.fixture(autouse=True)
-def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("in_an_empty_folder")
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from deepct.evaluation.report import TRACKS, as_html, as_markdown, make_tables, 
 from deepct.evaluation.sheets import MOST_SHEETS, SHEET_ROWS, draw_sheets
 from deepct.evaluation.tracks import LEAST_SIDE, Case
 from deepct.sheet import Picture
+from deepct.telling import print_failures
 
 PAIRS_FILE = "pairs.csv"
 
@@ -70,8 +71,7 @@ def evaluate(
         raise DataError(f"{place}: cannot be written ({error}); give another --output") from error
     print(as_markdown(tables))
     print(f"written to {place}: {PAIRS_FILE}, results.md, results.html and contact sheets")
-    if problems:
-        print(f"{len(problems)} failed:", *problems, sep="\n  ")
+    print_failures(problems)
     return int(bool(problems))
 
 

@@ -13,6 +13,7 @@ from deepct.report.facts import facts_section
 from deepct.report.figure import Section
 from deepct.report.page import FIGURES, write_page
 from deepct.report.runs import Run, read_runs
+from deepct.telling import print_failures
 
 
 def report(runs: Sequence[str], output: str, photos: str | None = None, memory: float | None = None) -> int:
@@ -56,8 +57,7 @@ def report(runs: Sequence[str], output: str, photos: str | None = None, memory: 
     page, undrawn = write_page(f"Report of {', '.join(run.name for run in trainings)}", sections, place)
     problems += undrawn
     print(f"written to {page}, with its figures in {place / FIGURES}")
-    if problems:
-        print(f"{len(problems)} failed:", *problems, sep="\n  ")
+    print_failures(problems)
     return int(bool(problems))
 
 
