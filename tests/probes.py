@@ -107,6 +107,14 @@ class Spoil(L.Callback):
                 next(pl_module.network.parameters()).fill_(torch.inf)
 
 
+class Steady(L.Callback):
+    """Let Adam make no whole step of a gradient next to nothing, where the order of a sum decides on the sign."""
+
+    def on_train_start(self, trainer: L.Trainer, *_: Any) -> None:
+        for group in trainer.optimizers[0].param_groups:
+            group["eps"] = 1e-4
+
+
 class Look(L.Callback):
     """Write what each process sees to ``seen-RANK.json``: batches, histograms, and what is exchanged for a student.
 

@@ -35,16 +35,16 @@ def test_two_processes_train_what_one_does(
     conf: str, fivek_root: Path, trained_teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     length = ("--trainer.max_epochs", "-1", "--trainer.max_steps", str(STEPS), "--trainer.limit_train_batches", "1.0")
-    few = ("--data.size", "32", "--data.resize", "36", *length)
+    few = ("--data.size", "32", "--data.resize", "36", *length, "--trainer.callbacks+", "probes.Steady")
     training = words("fit", conf, fivek_root, "--model.teacher", trained_teacher, *few, *PROBE)
     one, two = tmp_path / "one", tmp_path / "two"
     two.mkdir()
     monkeypatch.chdir(two)
-    process = start([*training, *TWO])
+    together = start([*training, *TWO])
     one.mkdir()
     monkeypatch.chdir(one)
     assert main([*training, *ONE]) == 0
-    end(process)
+    end(together)
     alone, first, second = seen(one), seen(two), seen(two, 1)
 
     assert {batch["step"] for batch in alone["batches"]} == {*range(STEPS)}
@@ -57,8 +57,9 @@ def test_two_processes_train_what_one_does(
     initial = torch.load(one / "initial.pt", weights_only=True)
     assert a["state_dict"].keys() == b["state_dict"].keys() == initial.keys()
     assert max((a["state_dict"][name] - value).abs().max() for name, value in initial.items()) > 2e-4
+    near = {"rtol": 1e-6, "atol": 1e-5}  # some of HEN's first weights are over 80, where a float's next is 8e-6 away
     for name, value in a["state_dict"].items():
-        torch.testing.assert_close(b["state_dict"][name], value, rtol=0, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
+        torch.testing.assert_close(b["state_dict"][name], value, **near, msg=lambda m, n=name: f"{n}: {m}")
 
     assert alone["find_unused"] is None
     for each in (first, second):
