@@ -8,10 +8,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deepct.data.files import written_aside
 from deepct.errors import ConfigError
 from deepct.lattice import LATTICE_SIZE, lattice_colors
 from deepct.networks import TransferNetwork, check_strength
+from deepct.writing import written_aside
 
 _SIZES = range(2, 257)  # of the .cube format
 _TITLE = 200  # characters: a line of the format holds 250 bytes

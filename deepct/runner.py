@@ -19,8 +19,9 @@ from deepct.callbacks.folder import run_folder
 from deepct.errors import CheckpointError, DeepctError
 from deepct.modules import Student, TransferModule
 from deepct.networks import WEIGHTS_SUFFIX, TransferNetwork, load_network, read_checkpoint, shipped_weights
-from deepct.saving import WholeFiles, WholeTrainer, remove_leftovers
+from deepct.saving import WholeFiles, WholeTrainer
 from deepct.telling import one_line, print_failures
+from deepct.writing import remove_leftovers
 
 STOPPED = 143
 """The exit status of a training that was told to stop, as of any process that SIGTERM ends."""
@@ -151,7 +152,7 @@ class DeepctCLI(LightningCLI):
                     "--model.teacher"
                 )
             if command == "fit":
-                remove_leftovers(Path(path).parent)
+                remove_leftovers(Path(path).parent, below=False)
                 self._resume_dashboard(checkpoint)
         elif command != "fit":
             raise CheckpointError(f"deepct {command} needs the checkpoint of a training: --ckpt_path CKPT")

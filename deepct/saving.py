@@ -1,9 +1,7 @@
 """How a training's checkpoints are written: whole, or not at all."""
 
-import contextlib
 import errno
 import io
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +10,7 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
 from deepct.errors import TrainingError
-
-PARTIAL = ".partial"
-"""How the names of files end that are being written, or whose writing was cut off."""
+from deepct.writing import remove_leftovers, written_aside
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
@@ -33,21 +29,14 @@ class WholeFiles(TorchCheckpointIO):
             TrainingError: it cannot be written; what was there before is untouched.
         """
         path = Path(path)
-        data = io.BytesIO()
+        data = io.BytesIO()  # a file would do, were torch to raise OSError where it cannot be written
         torch.save(checkpoint, data)
-        partial = path.with_name(path.name + PARTIAL)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            remove_leftovers(path.parent)
-            with partial.open("wb") as file:
-                file.write(data.getbuffer())
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-            _sync_folder(path.parent)
+            remove_leftovers(path.parent, below=False)
+            with written_aside(path, durable=True) as aside:
+                aside.write_bytes(data.getbuffer())
         except OSError as error:
-            with contextlib.suppress(OSError):
-                partial.unlink(missing_ok=True)
             raise TrainingError(
                 f"{path}: cannot be written ({error.strerror or error}), so the training has ended; make room, then go "
                 "on with the same command and --ckpt_path LAST_CKPT: checkpoints that were written before are whole"
@@ -78,12 +67,6 @@ class WholeTrainer(L.Trainer):
             raise TrainingError(failure)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove what killed writes left in a folder of checkpoints."""
-    for leftover in folder.glob(f"*.ckpt{PARTIAL}"):
-        leftover.unlink(missing_ok=True)
-
-
 def explain_full_disk(error: OSError) -> TrainingError | None:
     """What to do where an error says that the disk is full; None where it says something else."""
     if error.errno not in _NO_ROOM:
@@ -92,13 +75,3 @@ def explain_full_disk(error: OSError) -> TrainingError | None:
         f"{error.filename or 'the disk'}: {error.strerror}, so the command has ended; make room and start it again, a "
         "training with --ckpt_path LAST_CKPT: checkpoints that were written before are whole"
     )
-
-
-def _sync_folder(folder: Path) -> None:
-    """Let a file's new name reach the disk, where folders can be opened at all."""
-    if hasattr(os, "O_DIRECTORY"):
-        descriptor = os.open(folder, os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -62,7 +62,8 @@ class BlockTheWay(L.Callback):
         assert isinstance(trainer.checkpoint_callback, ModelCheckpoint)
         if trainer.is_global_zero:
             for name in ("best", "last"):
-                (Path(str(trainer.checkpoint_callback.dirpath)) / f"{name}.ckpt.partial" / "x").mkdir(parents=True)
+                aside = f".{name}.ckpt.{os.getpid()}.part"
+                (Path(str(trainer.checkpoint_callback.dirpath)) / aside / "x").mkdir(parents=True)
 
 
 class Slow(L.Callback):

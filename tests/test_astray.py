@@ -18,7 +18,6 @@ from deepct.callbacks import Guard
 from deepct.cli import main
 from deepct.data.augment import TransferBatch
 from deepct.errors import TrainingError
-from deepct.saving import PARTIAL
 
 STEPS = 4  # an epoch
 set_parsing_settings(import_path_allowlist=["probes"])
@@ -86,18 +85,18 @@ def test_a_loss_of_the_second_process_ends_both(training: list[str], tmp_path: P
 def test_a_full_disk_ends_the_training_and_leaves_the_checkpoint_from_before(
     training: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    open_ = Path.open
+    write = Path.write_bytes
     before: list[dict[str, str]] = []
 
-    def open_full(self: Path, *given: Any, **more: Any) -> Any:
+    def write_to_full(self: Path, data: Any) -> int:
         """Full from when the first epoch's checkpoints are written."""
-        if self.suffix != PARTIAL or len(checkpoints()) < 2:
-            return open_(self, *given, **more)
+        if len(checkpoints()) < 2:
+            return write(self, data)
         before.append(checkpoints())
-        return open_(Path("/dev/full"), *given, **more)
+        return write(Path("/dev/full"), data)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "open", open_full)
+        patch.setattr(Path, "write_bytes", write_to_full)
         assert main([*training, "--trainer.max_epochs", "3"]) == 2
     err = capsys.readouterr().err
     assert "cannot be written (No space left on device), so the training has ended; make room" in err

@@ -13,7 +13,7 @@ import torch
 
 from deepct.errors import CheckpointError, TrainingError
 from deepct.networks import read_checkpoint
-from deepct.saving import PARTIAL, WholeFiles, explain_full_disk, remove_leftovers
+from deepct.saving import WholeFiles, explain_full_disk
 
 CHECKPOINT = {
     "hyper_parameters": {"network": {}, "_class_path": "deepct.modules.teacher.Teacher"},
@@ -30,12 +30,13 @@ def path(tmp_path: Path) -> Path:
 
 def fill_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the kernel say that there is no room, wherever a checkpoint is written."""
-    open_ = Path.open
+    write = Path.write_bytes
 
-    def open_full(self: Path, *given: Any, **more: Any) -> Any:
-        return open_(Path("/dev/full") if self.suffix == PARTIAL else self, *given, **more)
+    def write_to_full(self: Path, data: Any) -> int:
+        self.touch()  # what is to be taken away
+        return write(Path("/dev/full"), data)
 
-    monkeypatch.setattr(Path, "open", open_full)
+    monkeypatch.setattr(Path, "write_bytes", write_to_full)
 
 
 def test_a_checkpoint_replaces_the_one_before(path: Path) -> None:
@@ -73,16 +74,9 @@ def test_a_kill_while_writing_leaves_the_one_before(path: Path, moment: str) -> 
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
     assert path.read_bytes() == before
-    assert len([*path.parent.glob(f"*{PARTIAL}")]) == 1
+    assert len([*path.parent.glob(".last.ckpt.*.part")]) == 1
     WholeFiles().save_checkpoint(CHECKPOINT, path.with_name("best.ckpt"))
-    assert not [*path.parent.glob(f"*{PARTIAL}")]
-
-
-def test_only_leftovers_are_removed(path: Path) -> None:
-    for name in ("best.ckpt.partial", "notes.partial", "best.ckpt"):
-        path.with_name(name).touch()
-    remove_leftovers(path.parent)
-    assert {file.name for file in path.parent.iterdir()} == {"notes.partial", "best.ckpt", "last.ckpt"}
+    assert {file.name for file in path.parent.iterdir()} == {"best.ckpt", "last.ckpt"}
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.99])

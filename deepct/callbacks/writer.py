@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from deepct.data.deep_png import write_deep_png
-from deepct.data.files import remove_leftovers, written_aside
 from deepct.data.folder import FolderDataModule, Job, PhotoPair, Prediction
 from deepct.data.image import Depth, to_8_bits, to_pixels
 from deepct.data.metadata import Metadata
 from deepct.distributed import end_at_sigterm, gather
 from deepct.errors import ConfigError, DataError
 from deepct.sheet import Picture, contact_sheet, thumbnail
+from deepct.writing import remove_leftovers, written_aside
 
 _SHEET_ROWS = 20
 _SHEET_HEIGHT = 256

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from deepct.data.collection import Collection, find_collection
-from deepct.data.files import claim_folder, on_disk, written_aside
+from deepct.data.files import on_disk
 from deepct.data.image import MAX_PIXELS, photo_size, read_centre
 from deepct.data.masks import check_aspect, read_mask, resize_labels
 from deepct.data.pairs import AUTO_MASKS, SOURCE, Scene, check_sizes
@@ -21,6 +21,7 @@ from deepct.data.raw import RAW_SUFFIXES, raw_size, read_raw_centre
 from deepct.data.shards import read_shards, require_webdataset, write_shards
 from deepct.errors import DataError, DeepctError
 from deepct.telling import print_failures
+from deepct.writing import claim_folder, written_aside
 
 SETTINGS_FILE = "prepared.json"
 

@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from deepct.data.files import cache_folder, on_disk, written_aside
+from deepct.data.files import on_disk
 from deepct.data.image import read_photo
 from deepct.data.pairs import Scene
 from deepct.data.pool import cores, work_off
 from deepct.errors import DataError, ImageError
+from deepct.writing import cache_folder, written_aside
 
 _SHORT_SIDE = 192  # px, at which regions are found
 _FEWEST, _MOST = 2, 8

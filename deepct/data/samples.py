@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from deepct.data.files import cache_folder
 from deepct.data.regions import segment
 from deepct.data.retouch import EXPERTS
+from deepct.writing import cache_folder
 
 SAMPLE_NAMES = ("astronaut", "chelsea", "coffee", "hubble_deep_field", "ihc", "motorcycle_left", "retina", "rocket")
 """Colour photographs in scikit-image's wheel (the right view of the motorcycle shows the left one's scene)."""

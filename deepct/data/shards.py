@@ -14,10 +14,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from deepct.data.files import Packed, fetch, written_aside
+from deepct.data.files import Packed, fetch
 from deepct.data.pairs import AUTO_MASKS, LOOKS, SOURCE, Scene
 from deepct.data.pool import work_off_jobs
 from deepct.errors import DataError, DeepctError
+from deepct.writing import written_aside
 
 INDEX = "shards.json"
 _FORMAT = 1

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from deepct.data.files import claim_folder, written_aside
 from deepct.data.masks import read_mask
 from deepct.errors import DataError, ImageError
 from deepct.histogram import UNLABELLED
 from deepct.segmentation.resize import Size
 from deepct.segmentation.segmenter import Description
+from deepct.writing import claim_folder, written_aside
 
 MASKS_FILE = "masks.json"
 _CONVENTION = (

@@ -1,7 +1,7 @@
 import os
 from pathlib import Path
 
-from deepct.data.files import remove_leftovers, written_aside
+from deepct.writing import remove_leftovers, written_aside
 
 GONE = 9999999  # more than any process's number
 
