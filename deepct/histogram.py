@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from deepct.guesses.monge import count_moments, monge_maps
+from deepct.monge import count_moments, monge_maps
 
 UNLABELLED = 255
 """The label of pixels that belong to no class; they take part in no semantic histogram."""
@@ -175,7 +175,7 @@ class PairHistograms(NamedTuple):
         reference: (R, 1 + l_bins, ab_bins, ab_bins), the references' own, R = B; for a semantic transfer those of
             single labels stand before them.
         maps: (R, 3, 4), the affine map from the colours that take such a stack to the stack's, see
-            :func:`deepct.guesses.monge.monge_maps`.
+            :func:`deepct.monge.monge_maps`.
         rows: (B, H, W) int64: which of the R each pixel of the source takes: its label's, where that has one, or else
             the whole reference's. None: every pixel takes the latter.
     """

@@ -19,10 +19,10 @@ from deepct.evaluation import artifacts, metrics, reading
 from deepct.guesses.curves import Curves, ThreeSteps
 from deepct.guesses.drift import drift_maps
 from deepct.guesses.maps import GUESSES, Guesses, PairGuesses
-from deepct.guesses.monge import count_moments, match_moments, monge_maps
 from deepct.guesses.turn import turn_maps
 from deepct.histogram import UNLABELLED, histogram, label_histograms, pair_histograms, shared_labels, soft_ab_histogram
 from deepct.lut import ColorLUT
+from deepct.monge import count_moments, match_moments, monge_maps
 from deepct.networks import NetworkConfig, TransferNetwork, build_network
 from deepct.output import TransferOutput, as_target
 from deepct.semantics import AS_REPORTED, DEFAULT, Semantics, match_labels, region_shares

@@ -1,19 +1,19 @@
 """The LightningDataModule of prediction: every photo of a folder with its reference."""
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import lightning as L
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from deepct.color import codes_to_rgb, rgb_to_uint8
 from deepct.data.image import MAX_PIXELS, Depth, list_photos, read_picture, show_visible, to_planes
 from deepct.data.masks import check_aspect, find_mask, read_mask
 from deepct.data.metadata import Metadata
+from deepct.data.pool import KILLS, ReadAhead
 from deepct.errors import DataError, ImageError
 
 _LABELLED = 8  # photos whose label maps are remembered: one reference commonly serves a whole folder
@@ -99,51 +99,44 @@ def pair_photos(sources: Sequence[Path], references: Sequence[Path], pairing: Pa
     return [Job(source, by_stem[source.stem]) for source in sources]
 
 
-class PhotoPairs(Dataset[PhotoPair]):
-    """The jobs, read one by one; a file that cannot be read fails its own jobs alone.
+def read_pair(
+    job: Job,
+    source_masks: Path | None = None,
+    reference_masks: Path | None = None,
+    depth: Depth = 8,
+    max_pixels: int = MAX_PIXELS,
+) -> PhotoPair:
+    """Read a job; a file that cannot be read fails it.
 
     Args:
-        jobs: what to do.
+        job: what to do.
         source_masks: folder of the sources' label maps, by stem.
         reference_masks: folder of the references' label maps, by stem.
-        depth: bits a channel of the sources.
+        depth: bits a channel of the source.
         max_pixels: the most pixels that a photo may have.
     """
+    try:
+        reference, reference_labels = _read_reference(job.reference, reference_masks, max_pixels)
+        pixels, alpha, metadata = read_picture(job.source, depth, max_pixels)
+        source_labels = _read_labels(job.source, source_masks, pixels.shape[:2])
+    except ImageError as error:
+        return _fail(job, str(error))
+    source, veil, shown = to_planes(pixels).unsqueeze(0), None, None
+    if alpha is not None:
+        veil = to_planes(alpha[..., None]).unsqueeze(0)
+        shown = to_planes(show_visible(pixels, alpha)).unsqueeze(0)
+    return PhotoPair(
+        job, source, reference, source_labels, reference_labels, alpha=veil, shown=shown, metadata=metadata
+    )
 
-    def __init__(
-        self,
-        jobs: Sequence[Job],
-        source_masks: Path | None = None,
-        reference_masks: Path | None = None,
-        depth: Depth = 8,
-        max_pixels: int = MAX_PIXELS,
-    ):
-        self.jobs = jobs
-        self.source_masks = source_masks
-        self.reference_masks = reference_masks
-        self.depth = depth
-        self.max_pixels = max_pixels
-        _read_reference.cache_clear()  # of another command, whose files may have changed since
 
-    def __len__(self) -> int:
-        return len(self.jobs)
+def _fail(job: Job, error: str) -> PhotoPair:
+    nothing = torch.empty(0, dtype=torch.uint8)
+    return PhotoPair(job, nothing, nothing, error=error)
 
-    def __getitem__(self, index: int) -> PhotoPair:
-        job = self.jobs[index]
-        try:
-            reference, reference_labels = _read_reference(job.reference, self.reference_masks, self.max_pixels)
-            pixels, alpha, metadata = read_picture(job.source, self.depth, self.max_pixels)
-            source_labels = _read_labels(job.source, self.source_masks, pixels.shape[:2])
-        except ImageError as error:
-            nothing = torch.empty(0, dtype=torch.uint8)
-            return PhotoPair(job, nothing, nothing, error=str(error))
-        source, veil, shown = to_planes(pixels).unsqueeze(0), None, None
-        if alpha is not None:
-            veil = to_planes(alpha[..., None]).unsqueeze(0)
-            shown = to_planes(show_visible(pixels, alpha)).unsqueeze(0)
-        return PhotoPair(
-            job, source, reference, source_labels, reference_labels, alpha=veil, shown=shown, metadata=metadata
-        )
+
+def _lose(job: Job) -> PhotoPair:
+    return _fail(job, f"{job.source}: it, or {job.reference}, {KILLS}")
 
 
 def _read_labels(photo: Path, masks: Path | None, size: tuple[int, ...]) -> Tensor | None:
@@ -249,14 +242,20 @@ class FolderDataModule(L.LightningDataModule):
             note = f"{' and '.join(map(str, lacking))}: no label map, so the whole photo was matched with the whole one"
         return pair._replace(source_labels=None, reference_labels=None, note=note)
 
-    def predict_dataloader(self) -> DataLoader[PhotoPair]:
-        """One job at a time: photos have sizes of their own."""
-        masks = [Path(folder) if folder is not None else None for folder in (self.source_masks, self.reference_masks)]
-        pairs = PhotoPairs(self.jobs, masks[0], masks[1], self.depth, self.max_pixels)
-        # One photo ahead for each worker: photos may be large.
-        return DataLoader(
-            pairs, batch_size=None, num_workers=self.num_workers, prefetch_factor=1 if self.num_workers else None
+    def predict_dataloader(self) -> ReadAhead[Job, PhotoPair]:
+        """This process's jobs, one at a time: photos have sizes of their own."""
+        _read_reference.cache_clear()  # of another command, whose files may have changed since
+        sources, references = (Path(masks) if masks else None for masks in (self.source_masks, self.reference_masks))
+        read = partial(
+            read_pair,
+            source_masks=sources,
+            reference_masks=references,
+            depth=self.depth,
+            max_pixels=self.max_pixels,
         )
+        trainer = self.trainer
+        jobs = self.jobs if trainer is None else self.jobs[trainer.global_rank :: trainer.world_size]
+        return ReadAhead(jobs, read, self.num_workers, _lose)
 
 
 def _load_segmenter(checkpoint: str) -> Callable[[Path, Tensor], Tensor]:

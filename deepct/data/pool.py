@@ -9,7 +9,10 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import parent_process
 from multiprocessing.context import BaseContext
 from threading import Thread
-from typing import TypeVar
+from typing import Generic, TypeVar
+
+import cv2
+import torch
 
 from deepct.data.pairs import Scene
 
@@ -17,6 +20,34 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 Work = Callable[[Scene], str | None]
 """What is done to a scene; it returns None, or why the scene cannot be done."""
+
+KILLS = "ends the process that reads it; it is broken, or too large for the memory"
+"""What is said of a file that a process did not survive."""
+
+
+class ReadAhead(Generic[Job, Result]):
+    """What a loader of batches is, but that a file which ends its reader costs itself alone.
+
+    Args:
+        jobs: what to read.
+        read: how; it must be picklable.
+        workers: processes that read, each one job ahead; 0 reads in this one.
+        lost: what to give for a job that ended its process.
+    """
+
+    def __init__(
+        self, jobs: Sequence[Job], read: Callable[[Job], Result], workers: int, lost: Callable[[Job], Result]
+    ) -> None:
+        self.jobs = jobs
+        self.read = read
+        self.workers = workers
+        self.lost = lost
+
+    def __len__(self) -> int:
+        return len(self.jobs)
+
+    def __iter__(self) -> Iterator[Result]:
+        return work_off_jobs(self.jobs, self.read, self.workers, self.lost)
 
 
 def cores() -> int:
@@ -36,7 +67,7 @@ def work_off_jobs(
     lost: Callable[[Job], Result],
     context: BaseContext | None = None,
 ) -> Iterator[Result]:
-    """What becomes of each job, in the order in which they end.
+    """What becomes of each job, in the order in which they end; one worker ends them in theirs.
 
     A process can die: of a file that its decoder cannot bear, or for want of memory. The jobs that were being done
     then are tried once more, each alone, so that only the guilty one is lost.
@@ -80,11 +111,14 @@ def _work_alone(
 
 
 def _lost_scene(scene: Scene) -> str:
-    return f"{scene.source}: it, or another version, ends the process that reads it; it is broken, or too large"
+    return f"{scene.source}: it, or another version, {KILLS}"
 
 
 def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # at Ctrl-C they end what they have begun
+    # Processes enough; and the threads of torch and OpenCV do not live on in forked ones.
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)
     Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -9,6 +9,7 @@ import json
 import re
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any, NamedTuple
 
 from deepct.data.files import Packed, fetch
 from deepct.data.pairs import AUTO_MASKS, LOOKS, SOURCE, Scene
-from deepct.data.pool import work_off_jobs
+from deepct.data.pool import work_off, work_off_jobs
 from deepct.errors import DataError, DeepctError
 from deepct.writing import written_aside
 
@@ -81,7 +82,7 @@ def write_shards(
     parts = [scenes[start : start + count] for start in range(0, len(scenes), count)]
     jobs = [_Job(folder / f"shard-{number:06d}.tar", part) for number, part in enumerate(parts)]
     waiting = [job for job in jobs if _list_files(job.path).keys() != {scene.name for scene in job.scenes}]
-    yield from work_off_jobs(waiting, partial(_write_shard, encode), workers, _lost_shard)
+    yield from work_off_jobs(waiting, partial(_write_shard, encode), workers, partial(_write_survivors, encode))
     index = {**settings, "format": _FORMAT, "shards": {job.path.name: _list_files(job.path) for job in jobs}}
     try:
         with written_aside(folder / INDEX) as aside:
@@ -151,11 +152,21 @@ def _write_shard(encode: Callable[[Scene], dict[str, bytes]], job: _Job) -> list
     return problems
 
 
-def _lost_shard(job: _Job) -> list[str]:
-    first, last = job.scenes[0].source, job.scenes[-1].source
-    return [
-        f"{job.path.name}: a photo from {first} to {last} ends the process that reads it; it is broken, or too large"
-    ]
+def _write_survivors(encode: Callable[[Scene], dict[str, bytes]], job: _Job) -> list[str]:
+    """Write a shard whose writing ended its process, without the scenes that do so by themselves."""
+    lost = list(work_off(job.scenes, partial(_read_in_vain, encode), 1))
+    rest = _Job(job.path, [scene for scene, problem in zip(job.scenes, lost, strict=True) if problem is None])
+    (problems,) = work_off_jobs([rest], partial(_write_shard, encode), 1, _lose_shard)
+    return [*filter(None, lost), *problems]
+
+
+def _read_in_vain(encode: Callable[[Scene], dict[str, bytes]], scene: Scene) -> None:
+    with suppress(DeepctError):  # it is told when the shard is written
+        encode(scene)
+
+
+def _lose_shard(job: _Job) -> list[str]:
+    return [f"{job.path}: its writing ends the process; is there too little memory? Fewer workers take less"]
 
 
 def _list_files(path: Path) -> dict[str, dict[str, tuple[int, int]]]:

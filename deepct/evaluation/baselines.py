@@ -39,7 +39,7 @@ def histogram_matching(source: Photo, reference: Photo) -> Photo:
 def mkl(source: Photo, reference: Photo) -> Photo:
     """Mean and covariance in CIELAB by the linear map that moves colours least (Pitié and Kokaram 2007).
 
-    Its gains are free, unlike those of the guess in :mod:`deepct.guesses.monge`.
+    Its gains are free, unlike those of the guess in :mod:`deepct.monge`.
     """
     ours, theirs = (photo_to_lab(photo).reshape(-1, 3).astype(np.float64) for photo in (source, reference))
     root, inverse = _roots(np.cov(ours.T))

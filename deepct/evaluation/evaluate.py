@@ -6,7 +6,6 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
-import torch
 from PIL import Image
 
 from deepct.data.pool import cores, work_off_jobs
@@ -122,7 +121,7 @@ def _judge_all(cases: Sequence[Case], methods: Sequence[Method], size: int, work
     from tqdm import tqdm
 
     shown = {case for track in TRACKS for case in [c for c in cases if c.track == track][: SHEET_ROWS * MOST_SHEETS]}
-    work = partial(_judge_in_worker if workers else _judge, methods=methods, size=size, shown=shown)
+    work = partial(_judge, methods=methods, size=size, shown=shown)
     # Started afresh: torch's threads do not live on in forked processes.
     results = work_off_jobs(cases, work, workers, _lost, get_context("spawn"))
     try:
@@ -134,11 +133,6 @@ def _judge_all(cases: Sequence[Case], methods: Sequence[Method], size: int, work
 
 def _judge(case: Case, methods: Sequence[Method], size: int, shown: set[Case]) -> Verdict:
     return judge(case, methods, size, case in shown)
-
-
-def _judge_in_worker(case: Case, methods: Sequence[Method], size: int, shown: set[Case]) -> Verdict:
-    torch.set_num_threads(1)  # the pairs share the cores
-    return _judge(case, methods, size, shown)
 
 
 def _lost(case: Case) -> Verdict:

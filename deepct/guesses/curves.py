@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from deepct.color import normalized_to_rgb, rgb_to_normalized
-from deepct.guesses.monge import match_moments
 from deepct.highres import apply_map
+from deepct.monge import match_moments
 
 _KNOTS = 64
 _LEAST_STEP = 1e-4  # between quantiles

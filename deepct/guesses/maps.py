@@ -12,9 +12,9 @@ from torch import Tensor
 
 from deepct.guesses.curves import ThreeSteps
 from deepct.guesses.drift import drift_maps
-from deepct.guesses.monge import match_moments
 from deepct.guesses.turn import turn_maps
 from deepct.highres import apply_map
+from deepct.monge import match_moments
 from deepct.palette import PairPalettes, in_units, joint_histograms, sliced_distance, smooth_shares, thin
 
 GUESSES = (
@@ -30,7 +30,7 @@ GUESSES = (
 """The maps, in order.
 
 ``reinhard`` matches mean and deviation of each channel of Lab (Reinhard et al., *Color Transfer between Images*,
-2001), ``monge`` mean and covariance (:mod:`deepct.guesses.monge`). ``registered`` is that after the turn of all hues
+2001), ``monge`` mean and covariance (:mod:`deepct.monge`). ``registered`` is that after the turn of all hues
 that brings the palettes together best. ``common`` brings the colours together that both palettes have
 (:mod:`deepct.guesses.drift`). ``curves`` matches the histograms of sRGB's channels, ``three steps`` does so before and
 after a ``monge`` (Hahne and Aggoun, *PlenoptiCam v1.0*, 2021).

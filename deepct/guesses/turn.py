@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from deepct.color import normalize_lab
-from deepct.guesses.monge import count_moments, monge_maps
 from deepct.highres import apply_map, corners, map_by_corners
+from deepct.monge import count_moments, monge_maps
 from deepct.palette import in_units, sliced_distance, thin
 
 TURNS = 24

@@ -32,7 +32,7 @@ class NetworkConfig:
             pixel by local colour models (:mod:`deepct.highres`). 1: it draws every pixel itself, as in the paper.
         residual: the U-Net draws the change of colour instead of the picture, so that content need not be learnt.
         guess: the U-Net sees and changes not the source but the source after a transfer in closed form
-            (:mod:`deepct.guesses.monge`), and at first changes nothing of it. Only with ``residual``.
+            (:mod:`deepct.monge`), and at first changes nothing of it. Only with ``residual``.
         scales: build the U-Net decoder's multi-scale pictures; None: where the losses use them.
     """
 

@@ -4,13 +4,15 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from deepct.data.image import MAX_PIXELS, PHOTO_SUFFIXES, find_reduction, photo_size, read_photo, to_planes
+from deepct.data.pool import KILLS, work_off_jobs
 from deepct.errors import DataError, ImageError
 from deepct.segmentation.resize import Size, limit_size, resize_photo
 from deepct.segmentation.store import MASKS_FILE, MaskFolder, is_whole
@@ -146,30 +148,29 @@ def make_plan(
     return Plan(waiting, total - done, done, [job for job in jobs if isinstance(job, str)])
 
 
-class Batches(Dataset[Batch]):
-    """Batches, read one by one; a photo that cannot be read is left out and named.
+def read_batch(batch: Sequence[Job], max_pixels: int = MAX_PIXELS) -> Batch:
+    """Read photos; one that cannot be read is left out and named.
 
     Args:
-        batches: the work.
+        batch: one of the plan's.
         max_pixels: the most pixels that a photo may have.
     """
+    jobs, photos, problems = [], [], []
+    for job in batch:
+        try:
+            photos.append(_read(job, max_pixels))
+            jobs.append(job)
+        except ImageError as error:
+            problems.append(str(error))
+    return Batch(jobs, photos, problems)
 
-    def __init__(self, batches: Sequence[list[Job]], max_pixels: int = MAX_PIXELS) -> None:
-        self.batches = batches
-        self.max_pixels = max_pixels
 
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __getitem__(self, index: int) -> Batch:
-        jobs, photos, problems = [], [], []
-        for job in self.batches[index]:
-            try:
-                photos.append(_read(job, self.max_pixels))
-                jobs.append(job)
-            except ImageError as error:
-                problems.append(str(error))
-        return Batch(jobs, photos, problems)
+def read_singly(read: Callable[[Sequence[Job]], Batch], batch: Sequence[Job]) -> Batch:
+    """Read the photos of a batch that ended its process, each in one of its own."""
+    if len(batch) == 1:
+        return Batch([], [], [f"{batch[0].photo}: {KILLS}"])
+    parts = work_off_jobs([[job] for job in batch], read, 1, partial(read_singly, read))
+    return Batch(*(list(chain.from_iterable(part)) for part in zip(*parts, strict=True)))
 
 
 def _read(job: Job, max_pixels: int) -> Tensor:

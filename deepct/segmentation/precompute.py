@@ -5,25 +5,25 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 import lightning as L
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from deepct.data.image import MAX_PIXELS
 from deepct.data.masks import resize_labels
+from deepct.data.pool import ReadAhead
 from deepct.distributed import end_at_sigterm, gather
 from deepct.errors import DataError
 from deepct.segmentation.backend import require_mmseg
-from deepct.segmentation.jobs import Batch, Batches, Job, Plan, find_photos, make_plan
+from deepct.segmentation.jobs import Batch, Job, Plan, find_photos, make_plan, read_batch, read_singly
 from deepct.segmentation.segmenter import Segmenter
 from deepct.segmentation.store import MaskFolder
 from deepct.telling import print_failures
@@ -172,14 +172,10 @@ class MaskData(L.LightningDataModule):
         batches = trainer.strategy.broadcast(self.batches)
         self.batches = batches[trainer.global_rank :: trainer.world_size]
 
-    def predict_dataloader(self) -> DataLoader[Batch]:
+    def predict_dataloader(self) -> ReadAhead[list[Job], Batch]:
         """A batch is an item, read by one worker."""
-        return DataLoader(
-            Batches(self.batches, self.max_pixels),
-            batch_size=None,
-            num_workers=min(self.workers, len(self.batches)),
-            worker_init_fn=_start_worker,
-        )
+        read = partial(read_batch, max_pixels=self.max_pixels)
+        return ReadAhead(self.batches, read, min(self.workers, len(self.batches)), partial(read_singly, read))
 
 
 class MaskWriter(Callback):
@@ -262,7 +258,3 @@ def _single_threads() -> Iterator[ThreadPoolExecutor]:
             yield pool
     finally:
         torch.set_num_threads(threads)
-
-
-def _start_worker(index: int) -> None:
-    cv2.setNumThreads(0)  # processes enough; and OpenCV's threads do not live on in forked ones

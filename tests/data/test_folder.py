@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from deepct.data.folder import FolderDataModule, Job, PhotoPair, PhotoPairs, pair_photos
+from deepct.data.folder import FolderDataModule, Job, PhotoPair, pair_photos, read_pair
 from deepct.errors import DataError
 
 
@@ -53,7 +53,7 @@ def test_stem_names_a_source_that_is_lonely_and_counts_them() -> None:
 def test_a_job_is_read_at_full_size(tmp_path: Path) -> None:
     source = save_photo(tmp_path / "s.png", 12, 18)
     reference = save_photo(tmp_path / "r.png", 20, 10, seed=1)
-    pair = PhotoPairs([Job(tmp_path / "s.png", tmp_path / "r.png")])[0]
+    pair = read_pair(Job(tmp_path / "s.png", tmp_path / "r.png"))
     assert pair.error == ""
     assert pair.job == Job(tmp_path / "s.png", tmp_path / "r.png")
     assert pair.source.dtype == pair.reference.dtype == torch.uint8
@@ -68,12 +68,10 @@ def test_a_bad_file_fails_its_own_job_alone(tmp_path: Path, bad: str) -> None:
     save_photo(tmp_path / "good.png")
     (tmp_path / "bad.png").write_text("no photo")
     good = Job(tmp_path / "good.png", tmp_path / "good.png")
-    dataset = PhotoPairs([good, good._replace(**{bad: tmp_path / "bad.png"}), good])
-    assert len(dataset) == 3
-    errors = [dataset[index].error for index in range(3)]
-    assert errors[0] == errors[2] == ""
-    assert errors[1].startswith(f"{tmp_path / 'bad.png'}: cannot be read as a photo")
-    failed = dataset[1]
+    jobs = [good, good._replace(**{bad: tmp_path / "bad.png"}), good]
+    before, failed, after = map(read_pair, jobs)
+    assert before.error == after.error == ""
+    assert failed.error.startswith(f"{tmp_path / 'bad.png'}: cannot be read as a photo")
     assert failed.source.numel() == failed.reference.numel() == 0
     assert failed.source_labels is None
 
@@ -84,7 +82,7 @@ def test_one_reference_serves_many_sources(tmp_path: Path) -> None:
     for index in range(5):
         save_photo(tmp_path / f"{index}.png", seed=index)
         jobs.append(Job(tmp_path / f"{index}.png", tmp_path / "r.png"))
-    pairs = [PhotoPairs(jobs)[index] for index in range(5)]
+    pairs = [*map(read_pair, jobs)]
     for pair in pairs:
         np.testing.assert_array_equal(pair.reference[0].permute(1, 2, 0).numpy(), reference)
     assert len({pair.source.numpy().tobytes() for pair in pairs}) == 5
@@ -95,7 +93,7 @@ def test_references_of_equal_name_are_not_mixed_up(tmp_path: Path) -> None:
     for index in range(4):
         save_photo(tmp_path / str(index) / "r.png", seed=index)
     jobs = [Job(tmp_path / "s.png", tmp_path / str(index) / "r.png") for index in (0, 1, 2, 3, 0)]
-    references = [PhotoPairs(jobs)[index].reference for index in range(5)]
+    references = [read_pair(job).reference for job in jobs]
     assert torch.equal(references[0], references[4])
     assert len({reference.numpy().tobytes() for reference in references}) == 4
     np.testing.assert_array_equal(references[0][0].permute(1, 2, 0).numpy(), source)
@@ -111,15 +109,15 @@ def masked(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def masked_pairs(root: Path) -> PhotoPairs:
+def masked_pair(root: Path) -> PhotoPair:
     job = Job(root / "sources" / "s.png", root / "references" / "r.png")
-    return PhotoPairs([job], root / "source_masks", root / "reference_masks")
+    return read_pair(job, root / "source_masks", root / "reference_masks")
 
 
 def test_label_maps_are_found_by_stem_and_keep_their_size(masked: Path) -> None:
     half = np.arange(54, dtype=np.uint8).reshape(6, 9)
     Image.fromarray(half).save(masked / "source_masks" / "s.png")
-    pair = masked_pairs(masked)[0]
+    pair = masked_pair(masked)
     assert pair.source_labels is not None
     assert pair.reference_labels is not None
     assert pair.source_labels.dtype == torch.uint8
@@ -171,7 +169,7 @@ def test_without_mask_folders_there_is_nothing_to_say(masked: Path) -> None:
 @pytest.mark.parametrize("mask", ["source_masks/s.png", "reference_masks/r.png"])
 def test_a_label_map_that_does_not_fit_fails_its_job_by_name(masked: Path, mask: str) -> None:
     save_mask(masked / mask, 9, 9)
-    error = masked_pairs(masked)[0].error
+    error = masked_pair(masked).error
     assert str(masked / mask) in error
     assert "same aspect ratio" in error
 
@@ -179,7 +177,7 @@ def test_a_label_map_that_does_not_fit_fails_its_job_by_name(masked: Path, mask:
 def test_an_empty_label_map_fails_its_job_by_name(masked: Path) -> None:
     (masked / "source_masks" / "s.png").unlink()
     np.save(masked / "source_masks" / "s.npy", np.zeros((5, 0), np.uint8))
-    assert "s.npy" in masked_pairs(masked)[0].error
+    assert "s.npy" in masked_pair(masked).error
 
 
 def test_folders_become_jobs_and_come_one_at_a_time(masked: Path) -> None:

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from deepct.guesses.drift import drift_maps
-from deepct.guesses.monge import count_moments, monge_maps
 from deepct.highres import apply_affine
+from deepct.monge import count_moments, monge_maps
 
 
 def clouds(seed: int, middles: tuple[tuple[float, float, float], ...]) -> Tensor:

@@ -4,8 +4,8 @@ import torch
 from scipy.linalg import sqrtm
 from torch import Tensor
 
-from deepct.guesses.monge import count_moments, monge_maps
 from deepct.histogram import UNLABELLED, pair_histograms
+from deepct.monge import count_moments, monge_maps
 
 
 def colors(count: int, seed: int, spread: float = 0.2) -> Tensor:
