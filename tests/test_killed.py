@@ -97,6 +97,19 @@ def test_processes_write_each_photo_once(tmp_path: Path) -> None:
     assert len(pictures(tmp_path / "out")) == len([*(tmp_path / "out").iterdir()]) == 11
 
 
+@pytest.mark.parametrize("command", ["predict", "masks"])
+def test_there_may_be_fewer_photos_than_processes(tmp_path: Path, command: str) -> None:
+    make_photos(tmp_path / "photos", 1)
+    words = predict_words(tmp_path, "--trainer.devices", "2", "--trainer.strategy", "ddp")
+    if command == "masks":
+        pytest.importorskip("mmseg", reason="needs deepct[masks]")
+        write_official(tmp_path / "tiny.pth")
+        words = [*mask_words(tmp_path), "--devices", "2"]
+    done = start(words, tmp_path / "log").wait(120)
+    assert done == 0, (tmp_path / "log").read_text()
+    assert len(pictures(tmp_path / "out")) == 1
+
+
 def family(pid: int) -> list[int]:
     """A process and all that it started."""
     found = [pid]
@@ -116,7 +129,7 @@ def sample(pid: int) -> tuple[float, int]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
-@pytest.mark.parametrize("count", [300, pytest.param(2000, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("count", [150, pytest.param(2000, marks=pytest.mark.soak)])
 def test_memory_and_open_files_stay_what_they_were(tmp_path: Path, count: int) -> None:
     make_photos(tmp_path / "photos", count)
     process = start(predict_words(tmp_path), tmp_path / "log")

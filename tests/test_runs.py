@@ -1,11 +1,9 @@
 """Trainings that are stopped, resumed and spread over processes, on tiny networks and tiny photos."""
 
 import os
-import signal
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import pytest
 import torch
 from jsonargparse import set_parsing_settings
@@ -49,18 +47,7 @@ def training(request: pytest.FixtureRequest, fivek_root: Path, trained_teacher: 
     return words("fit", conf, fivek_root, *more, *teacher, *few)
 
 
-set_parsing_settings(import_path_allowlist=["test_runs"])  # as people do with callbacks of their own
-
-
-class StopAt(L.Callback):
-    """Send this process SIGTERM in the midst of a step."""
-
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def on_before_backward(self, trainer: L.Trainer, *_: Any) -> None:
-        if trainer.global_step == self.step:
-            os.kill(os.getpid(), signal.SIGTERM)
+set_parsing_settings(import_path_allowlist=["probes"])  # as people do with callbacks of their own
 
 
 def test_a_training_stopped_at_any_step_goes_on_as_if_it_had_not_been(training: list[str], tmp_path: Path) -> None:
@@ -70,7 +57,7 @@ def test_a_training_stopped_at_any_step_goes_on_as_if_it_had_not_been(training: 
         folder = tmp_path / f"stopped-{step}"
         folder.mkdir()
         os.chdir(folder)
-        assert main([*training, "--trainer.callbacks+", "test_runs.StopAt", f"--trainer.callbacks.step={step}"]) == 143
+        assert main([*training, "--trainer.callbacks+", "probes.StopAt", f"--trainer.callbacks.step={step}"]) == 143
         assert torch.load(newest(folder), weights_only=True)["global_step"] == step + 1
         assert main([*training, "--ckpt_path", str(newest(folder))]) == 0
         assert_same(state(newest(folder)), whole, f"step {step}")

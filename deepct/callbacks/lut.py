@@ -85,6 +85,6 @@ class LutWriter(L.Callback):
         else:
             self.written.append(path)
 
-    def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Learn what became of the other processes' pairs."""
         self.written, self.failures = gather(self.written), gather(self.failures)

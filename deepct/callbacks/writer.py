@@ -133,8 +133,11 @@ class PredictionWriter(BasePredictionWriter):
             if len(self._rows) == _SHEET_ROWS:
                 self._write_sheet(trainer.global_rank)
 
-    def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Write the last contact sheet, and learn what became of the other processes' photos."""
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Write the last contact sheet, and learn what became of the other processes' photos.
+
+        Not ``on_predict_end``, which a process that has no photo never sees.
+        """
         if self._rows:
             self._write_sheet(trainer.global_rank)
         self.written, self.failures, self.notes = gather(self.written), gather(self.failures), gather(self.notes)

@@ -193,6 +193,7 @@ class FolderDataModule(L.LightningDataModule):
         self.num_workers = num_workers
         self.depth = depth
         self.max_pixels = max_pixels
+        self.allow_zero_length_dataloader_with_multiple_devices = True  # there may be fewer photos than processes
         self.jobs: list[Job] = []
         self._label: Callable[[Path, Tensor], Tensor] | None = None
 

@@ -165,6 +165,7 @@ class MaskData(L.LightningDataModule):
         self.batches = batches
         self.workers = workers
         self.max_pixels = max_pixels
+        self.allow_zero_length_dataloader_with_multiple_devices = True  # there may be fewer batches than processes
 
     def setup(self, stage: str) -> None:
         """Take this process's share of the first one's batches: none twice, none lost."""
