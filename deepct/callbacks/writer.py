@@ -15,8 +15,9 @@ from PIL import Image
 
 from deepct.data.deep_png import write_deep_png
 from deepct.data.folder import FolderDataModule, Job, PhotoPair, Prediction
-from deepct.data.image import Depth, to_8_bits, to_pixels
+from deepct.data.image import to_pixels
 from deepct.data.metadata import Metadata
+from deepct.data.profiles import Depth, to_8_bits
 from deepct.distributed import end_at_sigterm, gather
 from deepct.errors import ConfigError, DataError
 from deepct.sheet import Picture, contact_sheet, thumbnail

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from deepct.color import codes_to_rgb, rgb_to_uint8
-from deepct.data.image import MAX_PIXELS, Depth, list_photos, read_picture, show_visible, to_planes
+from deepct.data.image import MAX_PIXELS, list_photos, read_picture, show_visible, to_planes
 from deepct.data.masks import check_aspect, find_mask, read_mask
 from deepct.data.metadata import Metadata
 from deepct.data.pool import KILLS, ReadAhead
+from deepct.data.profiles import Depth
 from deepct.errors import DataError, ImageError
 
 _LABELLED = 8  # photos whose label maps are remembered: one reference commonly serves a whole folder

@@ -5,35 +5,29 @@ import logging
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
-from itertools import product
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
 from deepct.data.files import File, opened
 from deepct.data.metadata import Metadata
+from deepct.data.profiles import BAND, Depth, deep_to_srgb, to_8_bits, to_depth, to_srgb
 from deepct.errors import DataError, ImageError
 
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff"})
 _EXIF_ORIENTATION = 0x0112
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANAR = 258, 262, 284  # TIFF's tags
-_SRGB = frozenset({"sRGB", "sRGB built-in", "sRGB IEC61966-2.1", "sRGB IEC61966-2-1"})  # profiles to leave alone
 _OTHER_PHOTOS = frozenset(
     {".heic", ".heif", ".avif", ".jxl", ".jp2", ".gif", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf"}
 )
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP")  # by content; Pillow would start Ghostscript for others
 _TURNED = frozenset({5, 6, 7, 8})  # EXIF orientations that swap width and height
-_BAND = 1 << 20  # pixels of 16 bits that are converted at once
 _log = logging.getLogger(__name__)
-
-Depth = Literal[8, 16]
-"""Bits a channel."""
 
 MAX_PIXELS = 500_000_000
 """The most pixels that a photo may have: a file of some kilobytes can claim to be one that fills any memory."""
@@ -127,7 +121,7 @@ def read_photo(path: str | File, reduce: int = 1, max_pixels: int = MAX_PIXELS) 
             image.draft(None, (max(1, image.width // reduce), max(1, image.height // reduce)))
         profile = image.info.get("icc_profile")
         pixels = Image.fromarray(to_8_bits(_read_deep(path, image)[0])) if _is_deep(image) else image
-        rgb = _to_srgb(pixels, profile, str(path))
+        rgb = to_srgb(pixels, profile, str(path))
         if reduce > 1 and rgb.size == full_size:
             rgb = rgb.reduce(reduce)
         return np.ascontiguousarray(_turn(np.asarray(rgb), _orientation(image, path)))
@@ -152,11 +146,11 @@ def read_picture(path: str | File, depth: Depth = 8, max_pixels: int = MAX_PIXEL
         orientation = _orientation(image, path)
         if is_deep:
             deep, alpha = _read_deep(path, image)
-            pixels: NDArray[Any] = _deep_to_srgb(deep, profile, str(path), depth)
+            pixels: NDArray[Any] = deep_to_srgb(deep, profile, str(path), depth)
         else:
             alpha = _alpha(image)
-            pixels = np.asarray(_to_srgb(image, profile, str(path)))
-        planes = [None if plane is None else _turn(_to_depth(plane, depth), orientation) for plane in (pixels, alpha)]
+            pixels = np.asarray(to_srgb(image, profile, str(path)))
+        planes = [None if plane is None else _turn(to_depth(plane, depth), orientation) for plane in (pixels, alpha)]
         assert planes[0] is not None
         return Picture(planes[0], planes[1], metadata)
 
@@ -173,7 +167,7 @@ def show_visible(pixels: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
     Returns:
         (H, W, 3) of the same type.
     """
-    rows = max(1, _BAND // pixels.shape[1])
+    rows = max(1, BAND // pixels.shape[1])
     bands = [slice(top, top + rows) for top in range(0, len(pixels), rows)]
     weight = float(alpha.sum(dtype=np.float64))
     if not weight:
@@ -224,9 +218,9 @@ def read_centre(
         profile = image.info.get("icc_profile")
         if is_deep:
             deep = average_centre(_read_deep(path, image)[0], full, crop, size)
-            rgb = _deep_to_srgb(deep, profile, str(path))
+            rgb = deep_to_srgb(deep, profile, str(path))
         else:
-            rgb = average_centre(np.asarray(_to_srgb(image, profile, str(path))), full, crop, size)
+            rgb = average_centre(np.asarray(to_srgb(image, profile, str(path))), full, crop, size)
         return np.ascontiguousarray(_turn(rgb, orientation))
 
 
@@ -391,89 +385,11 @@ def _read_deep(path: str | File, image: Image.Image) -> tuple[NDArray[Any], NDAr
     return np.ascontiguousarray(pixels[..., 2::-1]), pixels[..., 3] if pixels.shape[2] == 4 else None
 
 
-def to_8_bits(pixels: NDArray[Any]) -> NDArray[np.uint8]:
-    """Pixels of uint16 rounded to uint8; those of uint8 as they are."""
-    return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8) if pixels.dtype == np.uint16 else pixels
-
-
-def _to_depth(pixels: NDArray[Any], depth: Depth) -> NDArray[Any]:
-    if depth == 8:
-        return to_8_bits(pixels)
-    return pixels if pixels.dtype == np.uint16 else pixels * np.uint16(257)
-
-
 def take_picture(image: Image.Image) -> Picture:
     """A PIL image under sRGB: its profile converted, its orientation applied, 16 bits of grey rounded to 8."""
     upright = ImageOps.exif_transpose(image)
     alpha = _alpha(upright)
     if upright.mode.startswith("I;16"):
         upright = Image.fromarray(to_8_bits(np.asarray(upright)))
-    pixels = np.asarray(_to_srgb(upright, image.info.get("icc_profile"), "the image"))
+    pixels = np.asarray(to_srgb(upright, image.info.get("icc_profile"), "the image"))
     return Picture(pixels, alpha, Metadata.of(image, "the image"))
-
-
-def _to_srgb(image: Image.Image, profile: bytes | None, name: str) -> Image.Image:
-    mode, transform = _find_transform(profile, name)
-    return image.convert("RGB") if transform is None else _apply(transform, image.convert(mode))
-
-
-def _deep_to_srgb(pixels: NDArray[np.uint16], profile: bytes | None, name: str, depth: Depth = 8) -> NDArray[Any]:
-    """Convert 16 bits a channel: Pillow's LittleCMS has 8, so what lies between its colours is interpolated.
-
-    Where a saturated colour leaves a channel of sRGB near black, rounding before a conversion from a wide space like
-    ProPhoto RGB costs that channel up to ten codes; this costs two.
-    """
-    _, transform = _find_transform(profile, name)
-    if transform is None:
-        return np.broadcast_to(np.atleast_3d(_to_depth(pixels, depth)), (*pixels.shape[:2], 3))
-    scale = np.float32(1 if depth == 8 else 257)
-    result = np.empty((*pixels.shape[:2], 3), np.uint8 if depth == 8 else np.uint16)
-    rows = max(1, _BAND // pixels.shape[1])
-    for top in range(0, len(pixels), rows):
-        band = slice(top, top + rows)
-        result[band] = np.rint(_convert_between(pixels[band], transform) * scale)
-    return result
-
-
-def _convert_between(pixels: NDArray[np.uint16], transform: ImageCms.ImageCmsTransform) -> NDArray[np.float32]:
-    codes = np.atleast_3d(pixels) / np.float32(257)
-    below = np.minimum(codes, 254).astype(np.uint8)
-    share = codes - below
-    total = np.zeros((*codes.shape[:2], 3), np.float32)
-    for corner in product((0, 1), repeat=codes.shape[2]):
-        weight = np.prod(np.where(corner, share, 1 - share), axis=2, keepdims=True)
-        colours = Image.fromarray((below + np.array(corner, np.uint8)).reshape(pixels.shape))
-        total += weight * np.asarray(_apply(transform, colours))
-    return total
-
-
-def _apply(transform: ImageCms.ImageCmsTransform, image: Image.Image) -> Image.Image:
-    converted = ImageCms.applyTransform(image, transform)
-    assert converted is not None  # only an in-place transform returns None
-    return converted
-
-
-def _find_transform(profile: bytes | None, name: str) -> tuple[str, ImageCms.ImageCmsTransform | None]:
-    """As :func:`_srgb_transform`; a profile that is broken is named in a warning and passed over."""
-    try:
-        return _srgb_transform(profile) if profile else ("RGB", None)
-    except (ImageCms.PyCMSError, OSError, ValueError) as error:
-        _log.warning("%s: its ICC profile is broken (%s); taken as sRGB", name, error)
-        return "RGB", None
-
-
-@lru_cache(maxsize=16)
-def _srgb_transform(profile: bytes) -> tuple[str, ImageCms.ImageCmsTransform | None]:
-    """Pillow's mode for an embedded profile's colours and the transform to sRGB, None where they are sRGB already."""
-    source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-    mode = {"GRAY": "L", "CMYK": "CMYK"}.get(source.profile.xcolor_space.strip(), "RGB")
-    if ImageCms.getProfileDescription(source).strip() in _SRGB:
-        return mode, None
-    return mode, ImageCms.buildTransform(
-        source,
-        ImageCms.createProfile("sRGB"),
-        mode,
-        "RGB",
-        ImageCms.Intent.RELATIVE_COLORIMETRIC,
-        ImageCms.Flags.BLACKPOINTCOMPENSATION,
-    )
