@@ -200,6 +200,7 @@ def _run_lightning(words: list[str]) -> int:
     gc.disable()
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+    from deepct.data.loader import explain_lost_worker
     from deepct.runner import DeepctCLI
     from deepct.saving import explain_full_disk
 
@@ -214,6 +215,11 @@ def _run_lightning(words: list[str]) -> int:
         if explained is None:
             raise
         raise explained from error
+    except RuntimeError as error:
+        lost = explain_lost_worker(error)
+        if lost is None:
+            raise
+        raise lost from error
     cli.close()
     return cli.status
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from official_beit import write_official
+from test_cli import words
 from test_killed import FAST, make_photos, pictures
 
 from deepct.cli import main
@@ -18,17 +19,22 @@ DEADLY = "0003.jpg"
 OTHERS = ["0000", "0001", "0002", "0004", "0005", "0006"]
 
 
-@pytest.fixture
-def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Photos of which one must not be read but in the process that knows what it is about."""
+def let_die(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """Let files of these names be read by nobody but this process."""
     here = os.getpid()
 
     def deadly(file: str | File) -> Any:
-        if Path(str(file)).name == DEADLY and os.getpid() != here:
+        if Path(str(file)).name in names and os.getpid() != here:
             os.kill(os.getpid(), signal.SIGKILL)
         return opened(file)
 
     monkeypatch.setattr(image, "opened", deadly)
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Photos of which one ends its reader."""
+    let_die(monkeypatch, DEADLY)
     return make_photos(tmp_path / "photos", len(OTHERS) + 1)
 
 
@@ -84,3 +90,14 @@ def test_prepare(photos: Path, tmp_path: Path, shards: tuple[str, ...], capsys: 
         names = [path.name for path in (tmp_path / "out").rglob("0*.jpg")]
     assert sorted({name[:4] for name in names}) == OTHERS
     assert_told(capsys.readouterr().out, photos / DEADLY)
+
+
+def test_fit_says_what_to_do(
+    photos: Path, in_an_empty_folder: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    let_die(monkeypatch, *(path.name for path in photos.iterdir()))  # whichever are for training
+    small = ["--data.size", "32", "--data.resize", "36", "--data.num_workers", "1"]
+    assert main([*words("fit", "teacher-photos", photos, *small), "--data.root", str(photos)]) == 2
+    said = capsys.readouterr().err
+    assert "deepct: error: a process that reads photos is gone (DataLoader worker" in said
+    assert "`deepct prepare` names the photos that end their reader" in said

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
+from deepct.errors import DataError
+
 NO_PAIR = -1
 """The index that stands for no pair: its sample is None."""
 
@@ -43,6 +45,17 @@ class WatchedLoader(DataLoader[Any]):
             finally:
                 self.waited += time.perf_counter() - start
             yield batch
+
+
+def explain_lost_worker(error: RuntimeError) -> DataError | None:
+    """What to do where an error says that a loader's process is gone; None where it says something else."""
+    if not str(error).startswith("DataLoader worker"):
+        return None
+    return DataError(
+        f"a process that reads photos is gone ({str(error).strip(' .')}): a photo is broken, or the memory too small. "
+        "`deepct prepare` names the photos that end their reader, and leaves them out; fewer --data.num_workers take "
+        "less memory. A training goes on with --ckpt_path LAST_CKPT"
+    )
 
 
 class Shuffled(DistributedSampler[Draw]):
