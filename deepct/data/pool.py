@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -11,7 +12,6 @@ from multiprocessing.context import BaseContext
 from threading import Thread
 from typing import Generic, TypeVar
 
-import cv2
 import torch
 
 from deepct.data.pairs import Scene
@@ -118,7 +118,9 @@ def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # at Ctrl-C they end what they have begun
     # Processes enough; and the threads of torch and OpenCV do not live on in forked ones.
     torch.set_num_threads(1)
-    cv2.setNumThreads(0)
+    opencv = sys.modules.get("cv2")  # not imported for this: most photos need it not
+    if opencv is not None:
+        opencv.setNumThreads(0)
     Thread(target=_end_with_parent, daemon=True).start()
 
 
